@@ -1,0 +1,56 @@
+# The course's commands. Each sets up what it needs in .venv by itself, on Python 3.10 or newer.
+# Another Python than python3: make book PYTHON=python3.12; where .venv is there already, make clean
+# comes first. GNU make 3.81, the one of macOS, can run this file.
+
+PYTHON ?= python3
+# Set here, so that only the command line gives them and no environment variable of the same name.
+ARGS :=
+NB :=
+URL :=
+BRANCH :=
+
+BIN := .venv/bin
+unexport PYTHONPATH PYTHONHOME
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+
+book: .venv/.ready-book ## Render the book from the stored outputs to _build/html/index.html
+	@mkdir -p _build
+	@echo "Rendering the book ..."
+# A page that has a warning is not read again by the next run, which would pass: forget all pages.
+	@$(BIN)/jupyter-book build . -q -W -n --keep-going >_build/book.log 2>&1 || { \
+	  tr -d '\033' <_build/book.log | sed -e 's/\[[0-9;]*m//g' -e 's|$(CURDIR)/||' \
+	    -e '/^Running Jupyter-Book/d' -e '/^Source Folder:/d' -e '/^Config Path:/d' -e '/^Output Path:/d' >&2; \
+	  rm -rf _build/.doctrees; exit 1; }
+	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+test: .venv/.ready-test ## Run every test; ARGS="-k numpy" goes to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+lab: .venv/.ready-lab ## Open JupyterLab on the chapters; ARGS="--no-browser" goes to it
+	@$(BIN)/jupyter lab notebooks $(ARGS)
+
+outputs: .venv/.ready-test ## Execute the chapters that changed and store their outputs; NB="02 05" picks
+	@$(BIN)/python tools/notebooks.py outputs $(NB)
+
+repository: .venv/.ready-book ## Set the address that Colab links use: URL=https://github.com/OWNER/NAME, or none
+	@$(BIN)/python tools/repository.py $(if $(URL),'--url=$(URL)') $(if $(BRANCH),'--branch=$(BRANCH)')
+
+clean: ## Remove all that these commands made: _build, .venv, caches
+	@rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	@find src tests tools notebooks book '(' -name __pycache__ -o -name .ipynb_checkpoints ')' \
+	  -prune -exec rm -rf {} +
+	@if [ -e .venv/pyvenv.cfg ] || [ -e .venv/.installing ]; then rm -rf .venv; fi
+
+.PHONY: help book test lab outputs repository clean
+
+READY := .venv/.ready-book .venv/.ready-lab .venv/.ready-test
+# A .venv that is not whole, or that a moved folder or a new Python left behind, is never ready.
+ifneq ($(shell $(BIN)/python -E -S tools/setup.py --sound 2>/dev/null),sound)
+.PHONY: $(READY)
+endif
+$(READY): .venv/.ready-%: pyproject.toml constraints.txt tools/setup.py
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "$(PYTHON) is not there;" \
+	  "the course needs Python 3.10 or newer. Name yours: make $* PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) tools/setup.py $*

@@ -1,0 +1,79 @@
+"""What the learner meets: ``check`` and ``hint``, and the words that they print."""
+
+import importlib
+import textwrap
+from typing import Any
+
+from course_utils.exercises.grading import Exercise, Grade, grade
+
+_WIDTH = 92
+_unfolded: dict[str, int] = {}
+
+
+def check(number: str, *answer: Any) -> None:
+    """Grade the answer to an exercise and print what came of it. Never raises for a wrong answer.
+
+    An untouched stub is "not attempted yet". A wrong answer is shown the first case that fails,
+    with what went in, what was expected and what came, and a hint where the mistake is known.
+
+    Args:
+        number: of the exercise, "01.1".
+        answer: the function or value asked for; several where the exercise says so.
+
+    Raises:
+        ValueError: there is no such exercise.
+        TypeError: another number of answers than the exercise asks for.
+    """
+    exercise = find(number)
+    print("\n".join(_speak(exercise, grade(exercise, answer))))
+
+
+def hint(number: str) -> None:
+    """Print the next hint of an exercise: one more at each call.
+
+    Raises:
+        ValueError: there is no such exercise.
+    """
+    hints = find(number).hints
+    shown = _unfolded.get(number, 0)
+    if shown == len(hints):
+        print(f"{number}: that was the last hint. The solution is folded below the exercise.")
+        return
+    _unfolded[number] = shown + 1
+    print(_wrap(f"Hint {shown + 1} of {len(hints)}: {hints[shown]}"))
+
+
+def find(number: str) -> Exercise:
+    """Return the exercise of that number.
+
+    Raises:
+        ValueError: there is none; the message lists those of the chapter.
+    """
+    chapter = str(number).split(".")[0]
+    try:
+        module = importlib.import_module(f"course_utils.exercises.chapter{chapter}")
+    except ModuleNotFoundError:
+        raise ValueError(f"number must be that of an exercise, as '01.1', got {number!r}") from None
+    exercises: dict[str, Exercise] = {e.number: e for e in module.EXERCISES}
+    if number not in exercises:
+        known = ", ".join(exercises)
+        raise ValueError(f"number must be one of {known} in chapter {chapter}, got {number!r}")
+    return exercises[number]
+
+
+def _speak(exercise: Exercise, result: Grade) -> list[str]:
+    number = exercise.number
+    if result.status == "not attempted":
+        return [f"○ {number} not attempted yet: write your lines in place of ... and run the cell."]
+    if result.status == "right":
+        return [f"✓ {number} is right, in all {result.n_cases} cases."]
+    head = f"✗ {number} is not right yet: case {result.failed_case} of {result.n_cases}."
+    body = [_wrap(line, indent="  ") for line in result.lines]
+    return [head, *body, f'  Stuck? hint("{number}") unfolds one hint at a time.']
+
+
+def _wrap(text: str, indent: str = "") -> str:
+    wide = textwrap.wrap(
+        text, _WIDTH, initial_indent=indent, subsequent_indent=indent + "          "
+    )
+    return "\n".join(wide)

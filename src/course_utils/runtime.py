@@ -1,0 +1,119 @@
+"""Seeds, device, threads, and what a bug report should say about the machine."""
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+
+def seed(value: int) -> np.random.Generator:
+    """Return a NumPy generator for ``value``; seed PyTorch too where it is already imported.
+
+    Args:
+        value: a whole number, at least 0.
+
+    Raises:
+        ValueError: ``value`` is not such a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ValueError(f"seed must be a whole number, at least 0, got {value!r}")
+    if "torch" in sys.modules:  # a NumPy chapter must not load it just to seed it
+        sys.modules["torch"].manual_seed(int(value))
+    return np.random.default_rng(value)
+
+
+def device(name: str | None = None) -> "torch.device":
+    """Return the device to train on: ``name`` if given, else a GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: ``name`` is a GPU that this machine does not have, or no device at all.
+    """
+    import torch
+
+    if name is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"name must be a device of this machine, got {name!r}: {reason}"
+        ) from error
+    return torch.device(name)
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Let NumPy, and PyTorch where it is imported, compute with ``n`` threads inside the block.
+
+    Raises:
+        ValueError: ``n`` is less than 1.
+    """
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    with threadpool_limits(limits=n):
+        if torch:
+            torch.set_num_threads(n)
+        try:
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(before)
+
+
+def torchvision() -> ModuleType:
+    """Import torchvision, also where its wheel and PyTorch's were built for different hardware.
+
+    torchvision's wheel for CUDA registers a rule for its operator ``nms`` at import. Beside a
+    PyTorch for CPU its compiled library does not load, the operator is unknown, and the import
+    fails. The course uses torchvision's data sets only, no operator: declaring the two signatures
+    is enough. Where torchvision imports by itself, nothing is declared.
+    """
+    import torch
+
+    try:
+        import torchvision
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        for name in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
+            del sys.modules[name]  # what the failed import left behind
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _KEEP.append(library)  # a library that is collected takes its operators with it
+        import torchvision
+    return torchvision
+
+
+_KEEP: list = []
+
+
+def report() -> str:
+    """Describe the machine and the versions, for a bug report: one ``name value`` pair a line."""
+    lines = [f"python {platform.python_version()}", f"system {platform.platform()}"]
+    packages = ("course-utils", "numpy", "scikit-learn", "matplotlib", "torch", "torchvision")
+    for package in packages:
+        try:
+            lines.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            lines.append(f"{package} not installed")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":  # python -m course_utils.runtime
+    print(report())

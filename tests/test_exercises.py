@@ -1,0 +1,221 @@
+"""Each exercise in three passes: as shipped, with the solution, with every known mistake."""
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import course_utils.exercises as exercises
+from course_utils.exercises import answers, check, hint
+from course_utils.exercises.grading import compare, describe, grade
+
+CHAPTERS = [
+    m.name for m in pkgutil.iter_modules(exercises.__path__) if m.name.startswith("chapter")
+]
+ALL = [
+    exercise
+    for name in CHAPTERS
+    for exercise in importlib.import_module(f"course_utils.exercises.{name}").EXERCISES
+]
+MISTAKES = [
+    pytest.param(exercise, mistake, id=f"{exercise.number}: {mistake.hint[:40]}")
+    for exercise in ALL
+    for mistake in exercise.mistakes
+]
+each_exercise = pytest.mark.parametrize("exercise", ALL, ids=lambda e: e.number)
+
+
+def said(capsys, number, *answer):
+    check(number, *answer)
+    return capsys.readouterr().out
+
+
+def stub(*args): ...
+
+
+def documented_stub(*args):
+    """Return the answer."""
+    ...
+
+
+def half_written(*args):
+    return 2 * ...
+
+
+@each_exercise
+@pytest.mark.parametrize("part", [stub, documented_stub, half_written, ...])
+def test_a_stub_is_not_attempted_yet(exercise, part, capsys):
+    out = said(capsys, exercise.number, *[part] * len(exercise.solution))
+    assert out.startswith(f"○ {exercise.number} not attempted yet") and out.count("\n") == 1
+
+
+@each_exercise
+def test_the_solution_is_right(exercise, capsys):
+    out = said(capsys, exercise.number, *exercise.solution)
+    assert out.startswith(f"✓ {exercise.number} is right, in all") and out.count("\n") == 1
+
+
+@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES)
+def test_a_known_mistake_fails_and_gets_its_own_hint(exercise, mistake, capsys):
+    out = said(capsys, exercise.number, *mistake.answer)
+    assert out.startswith(f"✗ {exercise.number} is not right yet")
+    assert "Known mistake: " + mistake.hint in " ".join(out.split())
+    assert out.count("\n") <= 12
+
+
+@each_exercise
+def test_an_exercise_knows_mistakes_and_hints_and_has_several_cases(exercise):
+    assert len(exercise.mistakes) >= 3 and len({m.hint for m in exercise.mistakes}) >= 3
+    assert len(exercise.hints) >= 2 and len(exercise.cases()) >= 2
+
+
+@each_exercise
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda *args: print(end=""), "return"),
+        (lambda *args: "a string", "expected"),
+        (lambda *args: np.full((2, 2), np.nan), "expected"),
+        (lambda *args: np.zeros((1, 1, 1, 1)), "expected"),
+        (lambda: 0, "TypeError"),
+    ],
+)
+def test_nonsense_is_wrong_and_never_raises(exercise, answer, says, capsys):
+    out = said(capsys, exercise.number, *[answer] * len(exercise.solution))
+    assert out.startswith("✗") and says in out
+
+
+@each_exercise
+def test_an_in_place_change_is_named(exercise, capsys):
+    def spoil(*args):
+        for arg in args:
+            if isinstance(arg, np.ndarray):
+                arg += 1.0
+            elif isinstance(arg, list):
+                arg.append(1)
+        return exercise.solution[0](*args)
+
+    out = said(capsys, exercise.number, spoil, *exercise.solution[1:])
+    assert out.startswith("✗") and "in place" in out
+
+
+def test_an_exception_is_shown_with_the_learners_own_line(capsys):
+    def count_parameters(sizes):
+        return sizes[100]
+
+    out = said(capsys, "01.1", count_parameters)
+    assert "IndexError: list index out of range" in out and "return sizes[100]" in out
+
+
+OTHER_ROADS = {
+    "01.1": lambda sizes: int(np.dot(np.array(sizes[:-1]) + 1, sizes[1:])),
+    "01.2": lambda x, f, g: np.linalg.norm(x - g(f(x))) ** 2 / len(x),
+    "01.3": lambda x: [np.average(x, axis=0), np.trace(np.cov(x.T, bias=True))],
+    "01.5": lambda x, h, g: np.float32((x * x).sum() / x.size * (1 + g ** (h + 1) * 0.5**h)),
+    "02.1": lambda x, w: (-2 / len(x)) * (x.T @ (r := x - x @ w @ w.T) @ w + r.T @ x @ w),
+    "02.2": lambda x, w: np.linalg.solve(w.T @ x.T @ x @ w, w.T @ x.T @ x),
+    "02.3": lambda x, w, v: x.mean(0) @ (np.eye(len(w)) - w @ v),
+    "02.4": lambda x, v: np.linalg.svd(x @ np.linalg.pinv(v) @ v, full_matrices=False)[2][: len(v)],
+    "02.5": lambda x, k: [a := np.linalg.svd(x)[2][-k:].T, a.T],
+}
+
+
+@pytest.mark.parametrize("number", OTHER_ROADS)
+def test_a_right_answer_by_another_road_passes(number, capsys):
+    assert said(capsys, number, OTHER_ROADS[number]).startswith("✓")
+
+
+def test_another_code_for_five_lamps_passes(capsys):
+    weights = 3.0 ** np.arange(5)[::-1]
+
+    def pack(x):
+        return (x @ weights - 7).reshape(-1, 1)
+
+    def unpack(z):
+        rest, bits = z[:, 0] + 7, []
+        for weight in weights:
+            bits.append((rest >= weight).astype(float))
+            rest = rest - weight * bits[-1]
+        return np.stack(bits, axis=1)
+
+    assert said(capsys, "01.4", pack, unpack).startswith("✓")
+
+
+def test_pytorch_tensors_count_as_arrays(capsys):
+    torch = pytest.importorskip("torch")
+    out = said(
+        capsys,
+        "01.3",
+        lambda x: (torch.tensor(x).mean(0), torch.tensor(x).var(0, correction=0).sum()),
+    )
+    assert out.startswith("✓")
+
+
+def test_hints_unfold_one_at_a_time(capsys, monkeypatch):
+    monkeypatch.setattr(answers, "_unfolded", {})
+    hints = answers.find("01.1").hints
+    for i, text in enumerate(hints, start=1):
+        hint("01.1")
+        out = " ".join(capsys.readouterr().out.split())
+        assert out == f"Hint {i} of {len(hints)}: {text}"
+    hint("01.1")
+    assert "last hint" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", ["99.1", "01.99", "1", "", "x.y", 1.1])
+def test_an_unknown_number_is_named(number):
+    with pytest.raises(ValueError, match="number must be"):
+        check(number, stub)
+
+
+def test_the_wrong_number_of_answers_is_named():
+    with pytest.raises(TypeError, match="takes 2 answers, got 1"):
+        check("01.4", stub)
+
+
+def test_a_failure_in_a_later_case_is_counted(capsys):
+    def right_only_for_one_layer(sizes):
+        return (sizes[0] + 1) * sizes[1]
+
+    assert "case 2 of 4" in said(capsys, "01.1", right_only_for_one_layer)
+
+
+@pytest.mark.parametrize(
+    ("expected", "came"),
+    [
+        (1.0, 1.0 + 1e-5),
+        (np.ones(3), np.ones((3, 1))),
+        (1.0, np.inf),
+        (1.0, True + 1),
+        ((1.0, 2.0), (1.0,)),
+    ],
+)
+def test_values_and_shapes_decide(expected, came):
+    with pytest.raises(Exception, match="."):
+        compare(expected, came, rtol=1e-6)
+
+
+def test_descriptions_are_one_short_line():
+    for value in (
+        np.arange(1000.0),
+        np.eye(3),
+        [1, 2],
+        (1.0, np.ones(2)),
+        {"x": np.ones((2, 2))},
+        "s" * 999,
+    ):
+        assert "\n" not in describe(value) and len(describe(value)) <= 201
+
+
+def test_grading_leaves_the_exercise_as_it_was():
+    exercise = answers.find("01.2")
+    first = grade(exercise, exercise.solution)
+    assert grade(exercise, exercise.solution) == first
+
+
+def test_the_example_of_the_how_to_page_is_what_check_prints(capsys):
+    page = (Path(__file__).parents[1] / "book" / "how_to_use.md").read_text(encoding="utf-8")
+    mistake = answers.find("01.1").mistakes[0]
+    assert said(capsys, "01.1", *mistake.answer).strip() in page
