@@ -1,0 +1,245 @@
+"""One training loop for every model and every loss of the course."""
+
+import copy
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from course_utils import runtime
+from course_utils.plots import COLORS
+
+Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
+
+
+@dataclass
+class History:
+    """What happened while a model was trained.
+
+    Attributes:
+        train: mean loss of each epoch, over its batches, while the weights were moving.
+        val: loss on held-out data after each epoch; empty where there was none.
+        best_epoch: the epoch (from 1) with the lowest held-out loss, or the last one without any.
+        restored: whether the model has the weights of ``best_epoch`` rather than the last ones.
+        seconds: of training, without the held-out losses.
+    """
+
+    train: list[float] = field(default_factory=list)
+    val: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    restored: bool = False
+    seconds: float = 0.0
+
+    def plot(self, ax: Axes, *, label: str = "loss") -> Axes:
+        """Draw the losses over epochs on ``ax``, the best epoch marked; return ``ax``."""
+        above = bool(self.val) and self.val[-1] > self.train[-1]
+        for values, name, color, up in (
+            (self.train, "training", 0, not above),
+            (self.val, "held out", 6, above),
+        ):
+            if values:  # each curve's name at its end, the upper one's above it
+                ax.plot(range(1, len(values) + 1), values, color=COLORS[color])
+                ax.annotate(
+                    name,
+                    (len(values), values[-1]),
+                    (6, 3 if up else -3),
+                    textcoords="offset points",
+                    va="bottom" if up else "top",
+                    color=COLORS[color],
+                    weight="bold",
+                )
+        if self.val:
+            ax.plot(self.best_epoch, self.val[self.best_epoch - 1], "o", color=COLORS[6])
+        ax.set_xlabel("epoch")
+        ax.set_ylabel(label)
+        return ax
+
+    def __str__(self) -> str:
+        text = f"{len(self.train)} epochs: training loss {self.train[-1]:.2f}"
+        if self.val:
+            text += f", held-out loss {self.val[-1]:.2f}, best {min(self.val):.2f}"
+            text += f" in epoch {self.best_epoch}" + (" (restored)" if self.restored else "")
+        return text
+
+
+def fit(
+    model: nn.Module,
+    loss: Loss,
+    x_train: np.ndarray | Tensor,
+    x_val: np.ndarray | Tensor | None = None,
+    *,
+    epochs: int = 10,
+    batch_size: int = 128,
+    rate: float = 1e-3,
+    patience: int | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    precision: str = "highest",
+    progress: bool = True,
+) -> History:
+    """Train ``model`` in place to make ``loss`` small on ``x_train``; report and return a history.
+
+    The data lie in one tensor on the device, and batches are drawn by index: no copy an item. The
+    loss is read back once an epoch, so that a GPU never waits. The same seed, weights, data and
+    machine give the same result.
+
+    Args:
+        model: any module; moved to the device.
+        loss: ``loss(model, x, generator)`` returns the mean over the rows of ``x``, one number.
+            An attribute ``needs_unit_range`` that is true has all data checked to lie in [0, 1].
+        x_train, x_val: (n, …) float arrays or tensors, at least one row; ``x_val`` is held out.
+        epochs, batch_size: at least 1. The last batch of an epoch may be smaller.
+        rate: step size of Adam, above 0.
+        patience: stop after this many epochs without a lower held-out loss, and go back to the
+            weights of the best epoch. None: never stop early, keep the last weights.
+        seed: of the order of the data and of any noise in the loss.
+        device: None for a GPU if there is one, else the CPU.
+        optimizer: in place of Adam; made from this model's parameters, on this device.
+        precision: of float32 matrix products while training, "highest", "high" or "medium", as in
+            ``torch.set_float32_matmul_precision``; restored afterwards.
+        progress: show a bar while training, and one line at the end.
+
+    Raises:
+        ValueError: an argument is out of its range; data are empty, not finite, or outside [0, 1]
+            where the loss needs that; ``patience`` without ``x_val``.
+        FloatingPointError: the loss is no longer finite; names the first such epoch and batch.
+    """
+    _check(epochs=epochs, batch_size=batch_size, rate=rate, patience=patience, x_val=x_val)
+    place = runtime.device(None if device is None else str(device))
+    model.to(place)
+    x = _as_tensor("x_train", x_train, loss, place)
+    held_out = None if x_val is None else _as_tensor("x_val", x_val, loss, place)
+    generator = torch.Generator(place).manual_seed(seed)
+    optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=rate, fused=True)
+    history, best = History(), None
+    bar = tqdm(total=epochs, file=sys.stdout, leave=False, disable=not progress, unit="epoch")
+    with matmul_precision(precision), bar:
+        for epoch in range(1, epochs + 1):
+            start = time.perf_counter()
+            history.train.append(_epoch(model, loss, x, batch_size, optimizer, generator, epoch))
+            history.seconds += time.perf_counter() - start
+            if held_out is not None:
+                history.val.append(evaluate(model, loss, held_out, seed=seed))
+            if not history.val or history.val[-1] <= min(history.val):
+                history.best_epoch = epoch
+                best = copy.deepcopy(model.state_dict()) if patience else None
+            bar.set_postfix_str(f"loss {history.train[-1]:.4g}", refresh=False)
+            bar.update()
+            if patience and epoch - history.best_epoch >= patience:
+                break
+    if best is not None:
+        model.load_state_dict(best)
+        history.restored = history.best_epoch < len(history.train)
+    if progress:
+        print(history)
+    return history
+
+
+def evaluate(
+    model: nn.Module, loss: Loss, x: np.ndarray | Tensor, *, batch_size: int = 1000, seed: int = 0
+) -> float:
+    """Compute the mean of ``loss`` over the rows of ``x``, without gradients, in evaluation mode.
+
+    Any noise in the loss is the same at each call. The model's mode is as before afterwards.
+
+    Args:
+        model, loss: as in ``fit``.
+        x: (n, …), at least one row. batch_size: rows at a time; bounds the memory.
+
+    Raises:
+        ValueError: ``x`` is empty, not finite, or outside [0, 1] where the loss needs that.
+    """
+    place = next((p.device for p in model.parameters()), torch.device("cpu"))
+    data = _as_tensor("x", x, loss, place)
+    generator = torch.Generator(place).manual_seed(seed)
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        values = [
+            float(loss(model, part, generator)) * len(part) for part in data.split(batch_size)
+        ]
+    model.train(training)
+    return sum(values) / len(data)
+
+
+@contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """Compute float32 matrix products in ``precision`` inside the block, as before after it.
+
+    Raises:
+        ValueError: it is not "highest", "high" or "medium".
+    """
+    if precision not in ("highest", "high", "medium"):
+        raise ValueError(f"precision must be 'highest', 'high' or 'medium', got {precision!r}")
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _epoch(
+    model: nn.Module,
+    loss: Loss,
+    x: Tensor,
+    batch_size: int,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    epoch: int,
+) -> float:
+    """Take one step for each batch of a random order; return the mean loss over rows."""
+    model.train()
+    batches = torch.randperm(len(x), generator=generator, device=x.device).split(batch_size)
+    values = torch.empty(len(batches), device=x.device)
+    for i, rows in enumerate(batches):
+        value = loss(model, x[rows], generator)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        values[i] = value.detach()
+    sizes = torch.tensor([float(len(rows)) for rows in batches])
+    values = values.cpu()  # the only wait of the epoch
+    if not torch.isfinite(values).all():
+        first = int((~torch.isfinite(values)).nonzero()[0])
+        raise FloatingPointError(
+            f"the loss is {float(values[first])} in epoch {epoch}, batch {first + 1} of"
+            f" {len(batches)}: look for a logarithm or an exponential of a large number,"
+            " or lower the rate"
+        )
+    return float((values * sizes).sum() / sizes.sum())
+
+
+def _as_tensor(name: str, x: np.ndarray | Tensor, loss: Loss, place: torch.device) -> Tensor:
+    tensor = torch.as_tensor(x)
+    if tensor.ndim < 2 or len(tensor) == 0:
+        raise ValueError(
+            f"{name} must have shape (n, …) with n at least 1, got {tuple(tensor.shape)}"
+        )
+    tensor = tensor.to(place, torch.float32)
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"{name} must be finite, but has nan or infinite entries")
+    low, high = float(tensor.min()), float(tensor.max())
+    if getattr(loss, "needs_unit_range", False) and (low < 0 or high > 1):
+        raise ValueError(f"{name} must lie in [0, 1] for this loss, got {low:g} … {high:g}")
+    return tensor
+
+
+def _check(
+    *, epochs: int, batch_size: int, rate: float, patience: int | None, x_val: object
+) -> None:
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if not rate > 0:
+        raise ValueError(f"rate must be above 0, got {rate}")
+    if patience is not None and (patience < 1 or x_val is None):
+        raise ValueError(f"patience must be at least 1 and needs x_val, got {patience}")

@@ -1,0 +1,213 @@
+"""fit: any model, any loss, reproducible, with clear errors; and the plain autoencoder."""
+
+import io
+import math
+from contextlib import redirect_stdout
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from course_utils import numpy_nn
+from course_utils.autoencoders import Autoencoder, cross_entropy_loss, squared_error_loss
+from course_utils.autoencoders.vanilla import load_layers, mlp
+from course_utils.training import History, evaluate, fit, matmul_precision
+
+
+def images(n=50, d=6, seed=1):
+    return np.random.default_rng(seed).random((n, d)).astype(np.float32)
+
+
+def model(seed=0, **options):
+    torch.manual_seed(seed)
+    return Autoencoder((6, 5, 2), **options)
+
+
+def quiet(*args, **options):
+    return fit(*args, progress=False, **options)
+
+
+def test_training_makes_the_loss_small():
+    net = model()
+    before = evaluate(net, squared_error_loss, images())
+    history = quiet(net, squared_error_loss, images(), epochs=60, batch_size=16, rate=1e-2)
+    after = evaluate(net, squared_error_loss, images())
+    assert after < 0.6 * before
+    assert len(history.train) == 60 and history.best_epoch == 60 and history.seconds > 0
+
+
+def test_one_step_is_one_step_of_adam_on_the_mean_over_the_batch():
+    ours, theirs = model(), model()
+    quiet(ours, squared_error_loss, images(8), epochs=1, batch_size=8, rate=0.01)
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=0.01)
+    x = torch.from_numpy(images(8))
+    ((x - theirs(x)) ** 2).sum(1).mean().backward()
+    optimizer.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_every_row_is_seen_once_an_epoch_and_the_last_batch_may_be_smaller():
+    seen = []
+
+    def loss(net, x, generator):
+        seen.append(x.detach().clone())
+        return squared_error_loss(net, x)
+
+    quiet(model(), loss, images(10), epochs=2, batch_size=4)
+    assert [len(batch) for batch in seen] == [4, 4, 2, 4, 4, 2]
+    for epoch in (seen[:3], seen[3:]):
+        rows = torch.cat(epoch).numpy()
+        np.testing.assert_array_equal(
+            rows[np.lexsort(rows.T)], images(10)[np.lexsort(images(10).T)]
+        )
+    assert not torch.equal(seen[0], seen[3]), "the order is new in each epoch"
+
+
+def noisy_loss(net, x, generator):
+    noise = torch.randn(x.shape, generator=generator)
+    return ((x - net(x + 0.3 * noise)) ** 2).sum(1).mean()
+
+
+def test_equal_seeds_give_equal_weights_also_with_noise_and_other_seeds_others():
+    nets = [model() for _ in range(3)]
+    for net, seed in zip(nets, (5, 5, 6), strict=True):
+        torch.rand(seed)  # the global generator must not matter
+        quiet(net, noisy_loss, images(), epochs=2, seed=seed)
+    one, two, other = (torch.cat([p.flatten() for p in net.parameters()]) for net in nets)
+    assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def test_early_stopping_goes_back_to_the_best_weights():
+    net = model()
+    x, held_out = images(12), images(200, seed=2)
+    history = quiet(
+        net, squared_error_loss, x, held_out, epochs=3000, batch_size=12, rate=0.03, patience=40
+    )
+    assert len(history.train) < 3000 and history.restored
+    assert len(history.val) == history.best_epoch + 40
+    assert min(history.val) == history.val[history.best_epoch - 1]
+    assert evaluate(net, squared_error_loss, held_out) == pytest.approx(min(history.val), rel=1e-6)
+
+
+def test_without_patience_the_last_weights_stay():
+    net = model()
+    history = quiet(net, squared_error_loss, images(), images(seed=2), epochs=3)
+    assert not history.restored and len(history.val) == 3
+    assert evaluate(net, squared_error_loss, images(seed=2)) == pytest.approx(history.val[-1])
+
+
+def test_evaluation_is_the_mean_over_rows_whatever_the_batch_size_and_keeps_the_mode():
+    net = nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5))
+    net.train()
+    x = images(23)
+    values = [evaluate(net, squared_error_loss, x, batch_size=b) for b in (1, 5, 23, 100)]
+    assert np.ptp(values) < 1e-5 and net.training
+    net.eval()
+    with torch.no_grad():
+        whole = squared_error_loss(net, torch.from_numpy(x)).item()
+    assert values[0] == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_names_epoch_and_batch():
+    count = 0
+
+    def loss(net, x, generator):
+        nonlocal count
+        count += 1
+        return squared_error_loss(net, x) * (math.nan if count == 6 else 1.0)
+
+    with pytest.raises(FloatingPointError, match="nan in epoch 2, batch 2 of 4"):
+        quiet(model(), loss, images(16), epochs=3, batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        (np.zeros((0, 6)), {}, r"x_train must have shape \(n, …\) with n at least 1, got \(0, 6\)"),
+        (np.zeros(6), {}, r"x_train must have shape"),
+        (np.zeros((3, 5)), {}, r"x must have shape \(n, 6\), got \(3, 5\)"),
+        (np.full((3, 6), np.nan), {}, "x_train must be finite"),
+        (np.zeros((3, 6)), {"x_val": np.full((1, 6), np.inf)}, "x_val must be finite"),
+        (np.zeros((3, 6)), {"epochs": 0}, "epochs must be at least 1, got 0"),
+        (np.zeros((3, 6)), {"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        (np.zeros((3, 6)), {"rate": 0.0}, "rate must be above 0"),
+        (np.zeros((3, 6)), {"patience": 3}, "patience must be at least 1 and needs x_val"),
+        (np.zeros((3, 6)), {"precision": "low"}, "precision must be"),
+        (np.zeros((3, 6)), {"device": "toaster"}, "device of this machine"),
+    ],
+)
+def test_bad_arguments_are_named(x, options, message):
+    with pytest.raises(ValueError, match=message):
+        quiet(model(), squared_error_loss, x, **options)
+
+
+@pytest.mark.parametrize("bad", [-0.1, 1.1])
+def test_cross_entropy_needs_data_in_the_unit_interval(bad):
+    x = images()
+    x[3, 2] = bad
+    with pytest.raises(ValueError, match=r"x_train must lie in \[0, 1\] for this loss"):
+        quiet(model(bernoulli=True), cross_entropy_loss, x)
+
+
+def test_precision_is_restored_also_after_an_error():
+    before = torch.get_float32_matmul_precision()
+    inside = []
+    with pytest.raises(KeyError), matmul_precision("medium"):
+        inside.append(torch.get_float32_matmul_precision())
+        raise KeyError
+    assert inside == ["medium"] and torch.get_float32_matmul_precision() == before
+
+
+def test_the_report_is_one_line_once_the_bar_is_gone():
+    out = io.StringIO()
+    with redirect_stdout(out):
+        fit(model(), squared_error_loss, images(), images(seed=2), epochs=3)
+    seen = out.getvalue().rpartition("\r")[2]
+    assert seen.startswith("3 epochs: training loss ") and seen.count("\n") == 1
+
+
+def test_the_history_plots_itself():
+    history = History([3.0, 2.0, 1.0], [3.5, 2.5, 2.7], best_epoch=2)
+    fig, ax = plt.subplots()
+    assert history.plot(ax) is ax
+    drawn = [line.get_xydata().tolist() for line in ax.lines]
+    assert drawn == [[[1, 3], [2, 2], [3, 1]], [[1, 3.5], [2, 2.5], [3, 2.7]], [[2, 2.5]]]
+    plt.close(fig)
+
+
+def test_numpy_layers_give_the_same_numbers_in_pytorch():
+    rng = np.random.default_rng(3)
+    layers = [(w, rng.normal(size=b.shape)) for w, b in numpy_nn.init_layers((6, 5, 2), rng)]
+    net = mlp((6, 5, 2)).double()
+    load_layers(net, layers)
+    x = rng.normal(size=(4, 6))
+    np.testing.assert_allclose(
+        net(torch.from_numpy(x)).detach(), numpy_nn.forward(x, layers)[-1], rtol=1e-12
+    )
+
+
+def test_cross_entropy_is_the_sum_over_pixels_in_nats_and_stable_for_large_logits():
+    net = model(bernoulli=True).double()
+    x = torch.from_numpy(images().astype(np.float64))
+    p = net(x)
+    expected = -(x * p.log() + (1 - x) * (1 - p).log()).sum(1).mean()
+    torch.testing.assert_close(cross_entropy_loss(net, x), expected)
+    with torch.no_grad():
+        net.decoder[-1].bias.fill_(1e4)
+    assert torch.isfinite(cross_entropy_loss(net, x))
+
+
+def test_outputs_are_probabilities_where_asked_for_and_any_numbers_else():
+    x = 100 * torch.from_numpy(images())
+    assert (model()(x) < 0).any()
+    probabilities = model(bernoulli=True)(x)
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+
+
+@pytest.mark.parametrize("sizes", [(), (5,), (5, 0)])
+def test_an_autoencoder_needs_two_sizes(sizes):
+    with pytest.raises(ValueError, match="sizes must be two or more numbers"):
+        Autoencoder(sizes)
