@@ -17,12 +17,16 @@ help: ## Show this list
 
 book: .venv/.ready-book ## Render the book from the stored outputs to _build/html/index.html
 	@mkdir -p _build
+# A page with a warning is not read again by the next run, which would then pass. So where the last
+# run did not end well, all pages are read anew.
+	@test -e _build/.book-is-clean || rm -rf _build/.doctrees
+	@rm -f _build/.book-is-clean
 	@echo "Rendering the book ..."
-# A page that has a warning is not read again by the next run, which would pass: forget all pages.
 	@$(BIN)/jupyter-book build . -q -W -n --keep-going >_build/book.log 2>&1 || { \
-	  tr -d '\033' <_build/book.log | sed -e 's/\[[0-9;]*m//g' -e 's|$(CURDIR)/||' \
-	    -e '/^Running Jupyter-Book/d' -e '/^Source Folder:/d' -e '/^Config Path:/d' -e '/^Output Path:/d' >&2; \
-	  rm -rf _build/.doctrees; exit 1; }
+	  tr -d '\033' <_build/book.log | sed -e 's/\[[0-9][0-9;]*m//g' -e 's|$(CURDIR)/||' \
+	    -e '/^Running Jupyter-Book/d' -e '/^Source Folder:/d' -e '/^Config Path:/d' \
+	    -e '/^Output Path:/d' >&2; exit 1; }
+	@touch _build/.book-is-clean
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
 test: .venv/.ready-test ## Run every test; ARGS="-k numpy" goes to pytest
@@ -39,8 +43,8 @@ repository: .venv/.ready-book ## Set the address that Colab links use: URL=https
 
 clean: ## Remove all that these commands made: _build, .venv, caches
 	@rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
-	@find src tests tools notebooks book '(' -name __pycache__ -o -name .ipynb_checkpoints ')' \
-	  -prune -exec rm -rf {} +
+	@find . -path ./.venv -prune -o -path ./.git -prune -o \
+	  '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
 	@if [ -e .venv/pyvenv.cfg ] || [ -e .venv/.installing ]; then rm -rf .venv; fi
 
 .PHONY: help book test lab outputs repository clean

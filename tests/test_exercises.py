@@ -97,6 +97,9 @@ def test_an_in_place_change_is_named(exercise, capsys):
                 arg.append(1)
         return exercise.solution[0](*args)
 
+    case = exercise.cases()[0]
+    if not any(isinstance(value, (np.ndarray, list)) for value in case.values()):
+        pytest.skip("nothing that could be changed goes in")
     out = said(capsys, exercise.number, spoil, *exercise.solution[1:])
     assert out.startswith("✗") and "in place" in out
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from notebooks import normal_form, picture
 from repository import address, bootstrap_source
 
@@ -160,7 +161,7 @@ def definitions(tree):
 @cache
 def package_definitions():
     found = {}
-    for module in PACKAGE.rglob("*.py"):
+    for module in set(PACKAGE.rglob("*.py")) - set(PACKAGE.glob("exercises/*.py")):
         for name, tree in definitions(ast.parse(module.read_text(encoding="utf-8"))).items():
             found.setdefault(name, []).append((module.relative_to(PACKAGE), tree))
     return found
@@ -194,7 +195,8 @@ def test_every_claim_of_a_numbered_equation_names_an_equation_of_the_chapter(pat
     equations = re.findall(r"\\tag\{([\d.]+)\}", prose(path))
     assert len(set(equations)) == len(equations), "an equation number stands twice"
     assert equations == [f"{number}.{i}" for i in range(1, len(equations) + 1)]
-    claims = re.findall(r"^✓ (\d+\.\d+) ", "\n".join(map(printed, code_cells(path))), flags=re.M)
+    lines = "\n".join(map(printed, code_cells(path)))
+    claims = re.findall(r"^✓ ([1-9]\d*\.\d+) ", lines, flags=re.M)
     assert claims and set(claims) <= set(equations)
     for mention in re.findall(r"(?<![\d\w])\((\d+\.\d+)\)", prose(path)):
         if mention.split(".")[0] == str(number):
@@ -267,3 +269,16 @@ def test_citations_are_in_the_bibliography(path):
 def test_the_picture_of_the_readme_is_the_stored_figure():
     stored = picture(ROOT / "notebooks")
     assert stored and (ROOT / "book" / "_static" / "picture.png").read_bytes() == stored
+
+
+def test_every_source_of_the_bibliography_is_cited():
+    text = "\n".join(map(prose, PATHS))
+    text += "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "book").glob("*.md"))
+    text += "\n".join(p.read_text(encoding="utf-8") for p in PACKAGE.rglob("*.py"))
+    bibliography = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
+    entries = re.findall(r"^@\w+\{(\w+),.*?^\s*url\s*=\s*\{(.+?)\}", bibliography, re.M | re.S)
+    assert len(entries) == len(re.findall(r"^@", bibliography, re.M))
+    for key, url in entries:
+        assert url in text or f"`{key}`" in text or url.split("abs/")[-1] in text, (
+            f"{key} is cited nowhere"
+        )

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import repository
 
 import notebooks
+import repository
 
 ROOT = Path(__file__).resolve().parents[1]
 URL = "https://github.com/someone/course"
@@ -589,3 +589,22 @@ def test_a_missing_python_command_gets_one_line():
     ours = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert len(ours) == 1
     assert "no-such-python is not there" in ours[0] and "make book PYTHON=python3.12" in ours[0]
+
+
+def test_a_stored_figure_is_small_and_looks_the_same():
+    import base64
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    grey = np.linspace(0, 255, 200).astype(np.uint8)
+    pixels = np.dstack([np.tile(grey, (80, 1))] * 3)
+    pixels[:, :20] = (63, 144, 218)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
+    before = base64.b64encode(buffer.getvalue()).decode()
+    after = notebooks.small_png(before)
+    assert len(after) < len(before) and notebooks.small_png(after) == after
+    seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(after))).convert("RGB")).astype(int)
+    assert abs(seen - pixels.astype(int)).max() <= 6

@@ -30,15 +30,12 @@ PLACE = os.path.join(VENV, ".made-for")  # the folder and the Python that .venv 
 LOG = os.path.join(VENV, "setup.log")
 PREREQUISITES = ("pyproject.toml", "constraints.txt", os.path.join("tools", "setup.py"))
 
+TORCH = "some minutes, 1.4 GB, and several more where PyTorch brings CUDA along"
 # group -> what pip installs, the groups that are then ready as well, what to expect
 GROUPS = {
     "book": (".[book]", ("book",), "about a minute, 0.5 GB"),
-    "lab": (".[lab,torch]", ("lab",), "several minutes, most of them for PyTorch"),
-    "test": (
-        ".[book,lab,test,torch]",
-        ("book", "lab", "test"),
-        "several minutes, most of them for PyTorch",
-    ),
+    "lab": (".[lab,torch]", ("lab",), TORCH),
+    "test": (".[book,lab,test,torch]", ("book", "lab", "test"), TORCH),
 }
 
 

@@ -1,0 +1,599 @@
+"""The rendered book: what a reader of its pages can count on.
+
+The book is built once, as `make book` builds it, and once more from a changed copy of its sources.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.server
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import nbformat
+import pytest
+import yaml
+from bs4 import BeautifulSoup, Tag
+from pybtex.database import parse_file
+from sphinx.search.en import SearchEnglish
+
+ROOT = Path(__file__).resolve().parents[1]
+ADDRESS = "https://github.com/someone/course"
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium to open the pages with")
+
+
+# ---- the sources -------------------------------------------------------------------------------
+
+
+def documents(toc: dict[str, Any]) -> list[str]:
+    """The pages of a table of contents, in its order."""
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    return [toc["root"], *(chapter["file"] for chapter in chapters)]
+
+
+DOCUMENTS = documents(yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8")))
+CHAPTERS = [name for name in DOCUMENTS if (ROOT / f"{name}.ipynb").is_file()]
+REFERENCES = parse_file(str(ROOT / "book/references.bib")).entries
+
+
+@functools.cache
+def cells(chapter: str) -> list[Any]:
+    return nbformat.read(ROOT / f"{chapter}.ipynb", as_version=4).cells
+
+
+def tagged(chapter: str, tag: str) -> list[Any]:
+    return [cell for cell in cells(chapter) if tag in cell.metadata.get("tags", [])]
+
+
+def markdown(chapter: str) -> str:
+    return "\n\n".join(cell.source for cell in cells(chapter) if cell.cell_type == "markdown")
+
+
+def checked_lines(chapter: str) -> list[str]:
+    """The lines that `verify` printed, as the notebook stores them."""
+    outputs = [o for c in cells(chapter) if "verify(" in c.source for o in c.get("outputs", [])]
+    printed = "".join(output.get("text", "") for output in outputs)
+    return [line for line in printed.splitlines() if line.startswith("✓ ")]
+
+
+# ---- the built book ----------------------------------------------------------------------------
+
+
+def build(sources: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = "from jupyter_book.cli.main import main; main()"
+    arguments = ["build", str(sources), "--path-output", str(out), "-n", *options]
+    return subprocess.run(
+        [sys.executable, "-c", command, *arguments],
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of the book, and what its build said if it failed."""
+    out = tmp_path_factory.mktemp("book")
+    done = build(ROOT, out, "-W", "--keep-going")
+    return out / "_build/html", done.stdout + done.stderr if done.returncode else ""
+
+
+@pytest.fixture(scope="session")
+def book(built: tuple[Path, str]) -> Path:
+    return built[0]
+
+
+@functools.cache
+def soup(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text("utf-8"), "html.parser")
+
+
+def page(book: Path, name: str) -> BeautifulSoup:
+    return soup(book / f"{name}.html")
+
+
+def pages(book: Path) -> list[Path]:
+    """Every page of the book; what lies in _static are templates that the themes leave there."""
+    return [path for path in sorted(book.rglob("*.html")) if "_static" not in path.parts]
+
+
+def article(book: Path, name: str) -> Tag:
+    found = page(book, name).select_one("article.bd-article")
+    assert found is not None
+    return found
+
+
+def text(tag: Tag | None) -> str:
+    assert tag is not None
+    return " ".join(tag.get_text().split())
+
+
+def ids(path: Path) -> set[str]:
+    return {str(tag["id"]) for tag in soup(path).select("[id]")}
+
+
+def test_book_builds_without_a_warning(built: tuple[Path, str]) -> None:
+    assert not built[1], built[1]
+
+
+def test_entry_leads_to_the_first_page(book: Path) -> None:
+    refresh = soup(book / "index.html").select_one("meta[http-equiv]")
+    assert refresh is not None
+    target = str(refresh["content"]).partition("url=")[2]
+    assert target == f"{DOCUMENTS[0]}.html"
+    assert (book / target).is_file()
+
+
+def test_every_internal_link_leads_somewhere(book: Path) -> None:
+    dead = []
+    for path in pages(book):
+        for tag in soup(path).select("[href], [src]"):
+            url, anchor = urldefrag(str(tag.get("href") or tag.get("src") or ""))
+            if urlsplit(url).scheme or url.startswith("//"):
+                continue
+            target = path.parent / unquote(urlsplit(url).path) if url else path
+            if not target.is_file():
+                dead.append(f"{path.relative_to(book)}: {tag}")
+            elif anchor and target.suffix == ".html" and unquote(anchor) not in ids(target):
+                dead.append(f"{path.relative_to(book)}: {tag}")
+    assert not dead, "\n".join(dead)
+
+
+# ---- nothing from elsewhere --------------------------------------------------------------------
+
+# What a browser fetches without being asked to; an ordinary link is not among it.
+FETCHED = {
+    "src": "script, img, iframe, embed, source, track, audio, video, input",
+    "srcset": "img, source",
+    "poster": "video",
+    "data": "object",
+    "href": "link:not([rel='canonical']), image, use",
+    "xlink:href": "image, use",
+}
+ELSEWHERE = re.compile(r"(?:https?:)?//\w", re.IGNORECASE)
+CSS_FETCH = re.compile(r"""(?:url\(|@import)\s*["']?\s*(?:https?:)?//""", re.IGNORECASE)
+
+
+def fetched(path: Path) -> Iterator[str]:
+    """Everything that a page names for the browser to fetch, and its inline scripts and styles."""
+    for attribute, tags in FETCHED.items():
+        for tag in soup(path).select(tags):
+            yield str(tag.get(attribute, ""))
+    yield from (tag.get_text() for tag in soup(path).select("script, style"))
+    yield from (str(tag["style"]) for tag in soup(path).select("[style]"))
+
+
+def test_no_page_names_another_host(book: Path, changed: tuple[Path, Path, str]) -> None:
+    found = {
+        f"{path.name}: {what[:100]}"
+        for path in (*pages(book), changed[1] / f"{ODD}.html")
+        for what in fetched(path)
+        if ELSEWHERE.search(what)
+    }
+    assert not found, "\n".join(sorted(found))
+
+
+def test_no_style_sheet_names_another_host(book: Path) -> None:
+    assert not [path for path in book.rglob("*.css") if CSS_FETCH.search(path.read_text("utf-8"))]
+
+
+def test_mathjax_is_the_file_beside_the_pages(book: Path) -> None:
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    ours = (book / "_static" / config["sphinx"]["config"]["mathjax_path"]).resolve()
+    for chapter in CHAPTERS:
+        path = book / f"{chapter}.html"
+        scripts = [str(tag["src"]) for tag in soup(path).select("script[src]")]
+        files = [(path.parent / urlsplit(script).path).resolve() for script in scripts]
+        assert [file for file in files if re.search("mathjax|^tex-|^mml", file.name)] == [ours]
+    assert ours.stat().st_size > 1_000_000
+
+
+# ---- the notebooks' conventions ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_figure_has_a_caption_and_a_text_for_those_who_cannot_see_it(
+    book: Path, name: str
+) -> None:
+    for image in article(book, name).select("img"):
+        assert len(str(image.get("alt", ""))) > 20, image
+    for figure in article(book, name).select("figure"):
+        assert text(figure.select_one("figcaption")).rstrip("#"), figure
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_image_of_a_chapter_is_the_figure_that_its_caption_names(
+    book: Path, chapter: str
+) -> None:
+    captions = re.findall(r"^\*\*Figure (\d+)\.(\d+)\.\*\*", markdown(chapter), re.MULTILINE)
+    figures = article(book, chapter).select("figure")
+    assert [figure["id"] for figure in figures] == [f"fig-{a}-{b}" for a, b in captions]
+    assert len(article(book, chapter).select("img")) == len(captions)
+    assert not re.search(r"alt:", text(article(book, chapter)))
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_solution_is_folded_under_its_title(book: Path, chapter: str) -> None:
+    titles = [re.match(r"# @title (.+)", c.source) for c in tagged(chapter, "solution")]
+    folds = article(book, chapter).select(".tag_solution > details:only-child:not([open])")
+    prompts = [fold.select_one("summary .collapsed") for fold in folds]
+    assert [text(p) for p in prompts] == [
+        t[1].strip() if t else "Show the solution" for t in titles
+    ]
+    assert not any(fold.select("summary[aria-label]") for fold in folds)
+    assert "@title" not in text(article(book, chapter))
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_set_up_is_folded_and_bootstrap_is_not_on_the_page(book: Path, chapter: str) -> None:
+    shown = article(book, chapter)
+    assert len(shown.select(".tag_setup > details:not([open])")) == len(tagged(chapter, "setup"))
+    assert not shown.select(".tag_bootstrap")
+    code = [cell for cell in cells(chapter) if cell.cell_type == "code"]
+    assert len(shown.select("div.cell")) == len(code) - len(tagged(chapter, "bootstrap"))
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_citation_leads_to_the_bibliography(book: Path, chapter: str) -> None:
+    keys = {entry.fields["url"]: key for key, entry in REFERENCES.items()}
+    links = re.findall(r"\[([^\]]+)\]\((https?://(?:[^()\s]|\([^()\s]*\))+)\)", markdown(chapter))
+    written = {(words, keys[url]) for words, url in links if url in keys}
+    shown = {
+        (text(tag), urldefrag(str(tag["href"]))[1])
+        for tag in article(book, chapter).select("a.citation-link")
+        if urljoin(f"{chapter}.html", urldefrag(str(tag["href"]))[0]) == "book/references.html"
+    }
+    assert shown == written
+
+
+def test_every_source_is_in_the_bibliography_with_its_address(book: Path) -> None:
+    bibliography = article(book, "book/references")
+    for key, entry in REFERENCES.items():
+        item = bibliography.find(id=key)
+        assert isinstance(item, Tag), key
+        assert entry.fields["url"] in [link["href"] for link in item.select("a[href]")]
+
+
+# ---- what the course checks --------------------------------------------------------------------
+
+
+def shown_checks(checks: Tag) -> list[tuple[str, list[str]]]:
+    """For each table of the page, where its heading leads, and its rows as they were printed."""
+    shown = []
+    for section in checks.select("section section"):
+        rows = [[text(cell) for cell in row.select("td")] for row in section.select("tbody tr")]
+        lines = [
+            " ".join(filter(None, ["✓", number, claim, f"({tolerance})" if tolerance else ""]))
+            for number, claim, tolerance in rows
+        ]
+        heading = section.select_one("h2 a:not(.headerlink)")
+        assert heading is not None
+        shown.append((str(heading["href"]), lines))
+    return shown
+
+
+def test_checks_page_shows_exactly_what_verify_printed(book: Path) -> None:
+    printed = [(f"../{c}.html", checked_lines(c)) for c in CHAPTERS if checked_lines(c)]
+    checks = article(book, "book/checks")
+    assert shown_checks(checks) == printed
+    total = sum(len(lines) for _, lines in printed)
+    assert f"{total} claim{'s' * (total != 1)} in {len(CHAPTERS)} chapter" in text(checks)
+
+
+def test_number_of_a_check_leads_to_its_equation(book: Path) -> None:
+    numbered = set(re.findall(r"\\tag\{([^}]+)\}", "\n".join(map(markdown, CHAPTERS))))
+    for row in article(book, "book/checks").select("tbody tr"):
+        number = row.select_one("td")
+        if text(number) in numbered:
+            assert number is not None and number.select_one("a[href*='#equation-']")
+
+
+# ---- search ------------------------------------------------------------------------------------
+
+
+def words(chapter: str) -> list[str]:
+    """The longest plain words of a chapter's title, longest first."""
+    title = re.search(r"^# (.+)$", markdown(chapter), re.MULTILINE)
+    assert title is not None
+    return sorted(re.findall(r"[a-z]{4,}", title[1].lower()), key=len, reverse=True)
+
+
+def test_search_index_knows_every_chapter(book: Path) -> None:
+    index = json.loads((book / "searchindex.js").read_text("utf-8")[len("Search.setIndex(") : -1])
+    stem = SearchEnglish({}).stem
+    for chapter in CHAPTERS:
+        place = index["docnames"].index(chapter)
+        terms = index["titleterms"].get(stem(words(chapter)[0]), [])
+        assert place in (terms if isinstance(terms, list) else [terms]), chapter
+
+
+# ---- a changed copy: the repository's address, and a notebook full of oddities -------------------
+
+ODD = "notebooks/99_odd"
+PIXEL = base64.b64encode(bytes.fromhex("89504e470d0a1a0a")).decode()
+ODD_LINES = [
+    r"✓ 99.1 |a| < *b* & $c_d$ `e` <b>bold</b> \alpha [x](y) (within 1e-06)",
+    "✓ no number (f(x) = y), and 3 'quotes' \"here\" -- as printed",
+    "✓ 99.2 not an equation of this chapter",
+]
+
+
+# Each of these fails where Sphinx or MyST adds something of its own to an equation.
+ODD_FORMULAS = r"""# 99 · An odd chapter
+
+$$
+\begin{aligned} a &= \lVert \boldsymbol{x} \rVert^2 \\ &= \operatorname{tr}(x x^\top) \end{aligned}
+\tag{99.1}
+$$
+
+In the middle $$x \in \mathbb{R}^d \tag{99.3}$$ of a line.
+
+\begin{align}
+c &= \mathbb{E}[x] \tag{99.4} \\
+d &= \tfrac12 c \tag{99.5}
+\end{align}
+"""
+
+
+def odd_notebook() -> Any:
+    code, output = nbformat.v4.new_code_cell, nbformat.v4.new_output
+    picture = output("display_data", data={"image/png": PIXEL, "text/plain": "<Figure>"})
+    caption = "**Figure 99.{}.** A caption"
+    return nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell(ODD_FORMULAS),
+            code("verify()", outputs=[output("stream", text="\n".join(["x", *ODD_LINES, "y"]))]),
+            code("print()", outputs=[output("stream", text="✓ printed by no check")]),
+            code("plt.show()", outputs=[picture, picture]),
+            nbformat.v4.new_markdown_cell(caption.format(1) + " <!-- alt: two pictures -->"),
+            code("plt.show()", outputs=[picture]),
+            nbformat.v4.new_markdown_cell(caption.format(2)),
+        ],
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3"},
+            # With this, myst-nb loads two scripts from CDNs unless it is told not to.
+            "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {"a": {}}}},
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def changed_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prose pages, the first chapter and an odd one."""
+    sources = tmp_path_factory.mktemp("sources")
+    shutil.copytree(ROOT / "book", sources / "book")
+    (sources / "notebooks").mkdir()
+    shutil.copy(ROOT / f"{CHAPTERS[0]}.ipynb", sources / f"{CHAPTERS[0]}.ipynb")
+    nbformat.write(odd_notebook(), sources / f"{ODD}.ipynb")
+    root, *prose = (name for name in DOCUMENTS if name not in CHAPTERS)
+    chapters = [{"file": name} for name in (*prose, CHAPTERS[0], ODD)]
+    toc = {"format": "jb-book", "root": root, "parts": [{"chapters": chapters}]}
+    (sources / "_toc.yml").write_text(yaml.safe_dump(toc), "utf-8")
+    return sources
+
+
+@pytest.fixture(scope="session")
+def changed(
+    changed_sources: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, str]:
+    """Their book with an address, then the same one without; and what the first build said."""
+    out = tmp_path_factory.mktemp("changed")
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    said = []
+    for url in (ADDRESS, ""):
+        config["repository"] = {"url": url, "branch": "main"}
+        (changed_sources / "_config.yml").write_text(yaml.safe_dump(config), "utf-8")
+        done = build(changed_sources, out)
+        said.append(done.stdout + done.stderr)
+        shutil.copytree(out / "_build/html", out / ("with" if url else "without"))
+    return out / "with", out / "without", said[0]
+
+
+def buttons(book: Path, name: str) -> list[str]:
+    """Where the buttons above a page lead, the downloads aside."""
+    links = page(book, name).select(".header-article-items__end a[href]")
+    return [str(link["href"]) for link in links if not str(link["href"]).startswith("..")]
+
+
+def test_without_an_address_no_button_leads_anywhere(changed: tuple[Path, Path, str]) -> None:
+    for name in (CHAPTERS[0], DOCUMENTS[0]):
+        assert buttons(changed[1], name) == []
+
+
+def test_with_an_address_the_buttons_lead_to_it(changed: tuple[Path, Path, str]) -> None:
+    first = CHAPTERS[0]
+    colab = ADDRESS.replace("https://github.com", "https://colab.research.google.com/github")
+    leads = buttons(changed[0], first)
+    assert leads[:3] == [
+        f"{colab}/blob/main/{first}.ipynb",
+        ADDRESS,
+        f"{ADDRESS}/edit/main/{first}.ipynb",
+    ]
+    assert [lead for lead in leads[3:] if lead.startswith(f"{ADDRESS}/issues/new")] == leads[3:]
+    assert len(leads) == 4
+    prose = buttons(changed[0], DOCUMENTS[0])
+    assert prose[:2] == [ADDRESS, f"{ADDRESS}/edit/main/{DOCUMENTS[0]}.md"]
+
+
+def test_claims_appear_as_they_were_printed(changed: tuple[Path, Path, str]) -> None:
+    checks = article(changed[0], "book/checks")
+    assert shown_checks(checks)[-1] == (f"../{ODD}.html", ODD_LINES)
+    last = checks.select("section section")[-1]
+    assert [str(link["href"]) for link in last.select("td a")] == [f"../{ODD}.html#equation-99-1"]
+
+
+def test_a_caption_without_its_figure_or_alt_text_is_a_warning(
+    changed: tuple[Path, Path, str],
+) -> None:
+    assert "**Figure 99.1.** follows no code cell" in changed[2]
+    assert "**Figure 99.2.** does not end in <!-- alt:" in changed[2]
+
+
+# ---- in a browser ------------------------------------------------------------------------------
+
+# Opens pages side by side, 390 pixels wide as a phone is, waits until each has drawn its formulas,
+# and leaves what it saw as JSON in its own text.
+HARNESS = """<!doctype html><meta charset="utf-8"><body><script>
+const pages = PAGES, seen = {}
+function look(frame) {
+  const d = frame.contentDocument, all = s => [...d.querySelectorAll(s)]
+  return {
+    formulas: all("article .math").length,
+    drawn: all("article mjx-container svg").length,
+    errors: all("[data-mjx-error]").map(e => e.getAttribute("data-mjx-error")),
+    undrawn: all("article .math").filter(m => !m.querySelector("svg")).map(m => m.textContent),
+    numbers: all("article mjx-assistive-mml mlabeledtr > mtd:first-child").map(e => e.textContent),
+    wider: d.documentElement.scrollWidth - d.documentElement.clientWidth,
+    found: all("#search-results li a").map(a => a.getAttribute("href")),
+    asked: frame.contentWindow.asked || [],
+  }
+}
+async function open(page) {
+  const frame = document.createElement("iframe")
+  frame.style = "width: 390px; height: 800px"
+  frame.src = page
+  document.body.append(frame)
+  await new Promise(done => frame.onload = done)
+  await frame.contentWindow.MathJax?.startup?.promise
+  await new Promise(done => setTimeout(done, 1000))
+  seen[page] = look(frame)
+  frame.remove()
+}
+(async () => {
+  for (const page of pages) await open(page)
+  document.body.innerHTML = "<pre id=seen></pre>"
+  document.getElementById("seen").textContent = JSON.stringify(seen)
+})()
+</script>"""
+
+
+def browse(address: str, profile: Path) -> dict[str, Any]:
+    """Open the harness in a Chromium that may not use the network, and return what it saw."""
+    done = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--no-first-run",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            "--allow-file-access-from-files",
+            f"--user-data-dir={profile}",
+            "--virtual-time-budget=120000",
+            "--dump-dom",
+            address,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    found = BeautifulSoup(done.stdout, "html.parser").select_one("#seen")
+    assert found is not None, done.stdout[-500:] + done.stderr[-2000:]
+    return json.loads(found.get_text())
+
+
+@pytest.fixture(scope="session")
+def from_a_folder(
+    book: Path, changed: tuple[Path, Path, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """What a browser sees of every page, and of a search for each chapter, over file://."""
+    folder = tmp_path_factory.mktemp("browser")
+    pages = {name: f"{book.as_uri()}/{name}.html" for name in DOCUMENTS}
+    pages |= {f"?{c}": f"{book.as_uri()}/search.html?q={words(c)[0]}" for c in CHAPTERS}
+    pages[ODD] = f"{changed[1].as_uri()}/{ODD}.html"
+    harness = folder / "harness.html"
+    harness.write_text(HARNESS.replace("PAGES", json.dumps(list(pages.values()))), "utf-8")
+    seen = browse(harness.as_uri(), folder / "profile")
+    return {name: seen[page] for name, page in pages.items()}
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", [*DOCUMENTS, ODD])
+def test_mathematics_renders_from_a_folder(
+    book: Path, changed: tuple[Path, Path, str], from_a_folder: dict[str, Any], name: str
+) -> None:
+    seen = from_a_folder[name]
+    assert seen["errors"] == []
+    assert seen["undrawn"] == []
+    source = changed[1] if name == ODD else book
+    assert seen["formulas"] == len(article(source, name).select(".math"))
+
+
+@needs_chromium
+def test_equations_have_the_numbers_that_were_written(from_a_folder: dict[str, Any]) -> None:
+    assert from_a_folder[ODD]["numbers"] == ["(99.1)", "(99.3)", "(99.4)", "(99.5)"]
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_no_page_is_wider_than_a_phone(from_a_folder: dict[str, Any], name: str) -> None:
+    assert from_a_folder[name]["wider"] <= 0
+
+
+@needs_chromium
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_search_finds_the_chapter_from_a_folder(
+    from_a_folder: dict[str, Any], chapter: str
+) -> None:
+    assert any(f"{chapter}.html" in link for link in from_a_folder[f"?{chapter}"]["found"])
+
+
+class Guarded(http.server.SimpleHTTPRequestHandler):
+    """Serves the book so that a page that asks another host is told no, and keeps the address."""
+
+    POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+    WATCH = (
+        "<script>asked = []; addEventListener('securitypolicyviolation',"
+        " e => asked.push(e.blockedURI))</script>"
+    )
+    extra: dict[str, str] = {}
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if path.suffix != ".html":
+            return super().do_GET()
+        body = self.extra.get(path.name) or path.read_text("utf-8")
+        sent = re.sub("<head>", f"<head>{self.WATCH}", body, count=1).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Security-Policy", self.POLICY)
+        self.end_headers()
+        self.wfile.write(sent)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@needs_chromium
+def test_no_page_asks_another_host_for_anything(book: Path, tmp_path: Path) -> None:
+    names = [path.relative_to(book).as_posix() for path in pages(book)]
+    control = "<html><head></head><body><img src='http://elsewhere.invalid/x.png'></body></html>"
+
+    class Handler(Guarded):
+        extra = {
+            "harness.html": HARNESS.replace("PAGES", json.dumps([*names, "control.html"])),
+            "control.html": control,
+        }
+
+    serve = functools.partial(Handler, directory=str(book))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        seen = browse(f"http://127.0.0.1:{server.server_port}/harness.html", tmp_path / "profile")
+        server.shutdown()
+    assert seen.pop("control.html")["asked"] == ["http://elsewhere.invalid/x.png"]
+    assert {name: view["asked"] for name, view in seen.items() if view["asked"]} == {}
