@@ -30,7 +30,8 @@ book: .venv/.ready-book ## Render the book from the stored outputs to _build/htm
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
 test: .venv/.ready-test ## Run every test; ARGS="-k numpy" goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+# Two workers, each with one core: threads that outnumber the cores are many times slower.
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
 
 lab: .venv/.ready-lab ## Open JupyterLab on the chapters; ARGS="--no-browser" goes to it
 	@$(BIN)/jupyter lab notebooks $(ARGS)
