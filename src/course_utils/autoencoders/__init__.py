@@ -7,7 +7,9 @@ sum over their numbers, as a tensor with one value; ``training.fit`` minimises i
 from course_utils.autoencoders.vanilla import (
     Autoencoder,
     cross_entropy_loss,
+    load_layers,
+    mlp,
     squared_error_loss,
 )
 
-__all__ = ["Autoencoder", "cross_entropy_loss", "squared_error_loss"]
+__all__ = ["Autoencoder", "cross_entropy_loss", "load_layers", "mlp", "squared_error_loss"]
