@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from course_utils.stroke_digits import StrokeDigits as StrokeDigits
+from course_utils.stroke_digits import stroke_digits as stroke_digits
+
 
 @dataclass(frozen=True, eq=False)
 class FlatImages:

@@ -1,0 +1,397 @@
+"""The exercises of chapter 08, The manifold hypothesis."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array
+from course_utils.manifold import levina_bickel, nearest_neighbours
+from course_utils.stroke_digits import NAMES, RANGES, draw, draw_jacobian, middle
+
+_SPANS = RANGES[:, 1] - RANGES[:, 0]
+
+
+# 08.1 --------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Code:
+    """A function of an angle that shows as its formula."""
+
+    formula: str
+    function: Callable[[Any], Any] = field(repr=False)
+
+    def __call__(self, t: Any) -> Any:
+        return self.function(t)
+
+    def __repr__(self) -> str:
+        return f"t -> {self.formula}"
+
+
+def collision(code: Callable[[Any], Any], bracket: np.ndarray) -> float:
+    """Bisect the difference between opposite points: it changes its sign between 0 and π."""
+    return _bisect(code, bracket, keep_change=True)
+
+
+def _bisect(code: Callable[[Any], Any], bracket: np.ndarray, keep_change: bool) -> float:
+    low, high = bracket
+    at_low = code(low) - code(low + np.pi)
+    for _ in range(60):
+        mid = (low + high) / 2
+        same_sign = at_low * (code(mid) - code(mid + np.pi)) > 0
+        if same_sign == keep_change:
+            low = mid
+        else:
+            high = mid
+    return high
+
+
+def _where_smallest(code: Callable[[Any], Any], bracket: np.ndarray) -> float:
+    grid = np.linspace(bracket[0], bracket[1], 1000)
+    return grid[np.argmin([code(t) for t in grid])]
+
+
+def _cases_1() -> list[Case]:
+    codes = (
+        _Code("cos t", np.cos),
+        _Code("sin(t - 1) + 0.4 cos 2t", lambda t: np.sin(t - 1) + 0.4 * np.cos(2 * t)),
+        _Code("exp(cos(t + 0.3)) + sin 3t", lambda t: np.exp(np.cos(t + 0.3)) + np.sin(3 * t)),
+    )
+    return [{"code": code, "bracket": np.array([0.0, np.pi])} for code in codes]
+
+
+def _judge_1(case: Case, came: Any) -> None:
+    angle = as_array(came)
+    if angle is None or angle.size != 1 or not np.all(np.isfinite(angle)):
+        raise Wrong("one angle", f"{type(came).__name__}: {came!r}"[:200])
+    t = float(angle.reshape(()))
+    first, second = float(case["code"](t)), float(case["code"](t + np.pi))
+    if abs(first - second) > 1e-5:
+        raise Wrong(f"code(t) = code(t + π) at your t = {t:.6g}", f"{first:.6g} and {second:.6g}")
+
+
+EXERCISE_1 = Exercise(
+    number="08.1",
+    solution=(collision,),
+    cases=_cases_1,
+    judge=_judge_1,
+    mistakes=(
+        Mistake(
+            "zero. Of code(t) and code(t + 2π) the same holds for every t, by the period; opposite"
+            " points are π apart, not 2π.",
+            (lambda code, bracket: 0.0,),
+        ),
+        Mistake(
+            "the middle of the bracket is only the first step of the search: look at the sign there"
+            " and go on with one half.",
+            (lambda code, bracket: np.mean(bracket),),
+        ),
+        Mistake(
+            "you keep the half in which the sign does not change. The zero is in the other one.",
+            (lambda code, bracket: _bisect(code, bracket, keep_change=False),),
+        ),
+        Mistake(
+            "the smallest value of the code. Wanted is an angle at which the *difference* between"
+            " opposite points is zero.",
+            (_where_smallest,),
+        ),
+    ),
+    hints=(
+        "Look at h(t) = code(t) - code(t + π). Compare h(0) with h(π), using the period 2π.",
+        "h(π) = -h(0), and h is continuous: it has a zero between 0 and π.",
+        "Halve the interval 60 times; each time keep the half at whose ends h has opposite signs.",
+    ),
+)
+
+
+# 08.2 --------------------------------------------------------------------------------------------
+def correlation_dimension(x: np.ndarray, r_small: float, r_large: float) -> float:
+    """The slope of ln C(r) over ln r between two radii."""
+    small, large = _pairs_within(x, r_small), _pairs_within(x, r_large)
+    return float(np.log(large / small) / np.log(r_large / r_small))
+
+
+def _distances(x: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(x[:, None] - x[None], axis=2)
+
+
+def _pairs_within(x: np.ndarray, r: float) -> int:
+    return int((_distances(x)[np.triu_indices(len(x), k=1)] < r).sum())
+
+
+def _with_self_pairs(x: np.ndarray, r_small: float, r_large: float) -> float:
+    shares = [(_distances(x) < r).mean() for r in (r_small, r_large)]
+    return float(np.log(shares[1] / shares[0]) / np.log(r_large / r_small))
+
+
+def _without_logs(x: np.ndarray, r_small: float, r_large: float) -> float:
+    return (_pairs_within(x, r_large) / _pairs_within(x, r_small)) / (r_large / r_small)
+
+
+def _squared(x: np.ndarray, r_small: float, r_large: float) -> float:
+    return correlation_dimension(x, np.sqrt(r_small), np.sqrt(r_large)) / 2
+
+
+def _cases_2() -> list[Case]:
+    rng = np.random.default_rng(82)
+    line = np.arange(6.0)[:, None] * np.array([[1.0, 0.0]])
+    plane = rng.random((60, 2)) @ rng.normal(size=(2, 5))
+    return [
+        {"x": line, "r_small": 1.5, "r_large": 3.5},
+        {"x": plane, "r_small": 0.3, "r_large": 0.6},
+        {"x": rng.normal(size=(50, 4)), "r_small": 1.2, "r_large": 1.9},
+    ]
+
+
+EXERCISE_2 = Exercise(
+    number="08.2",
+    solution=(correlation_dimension,),
+    cases=_cases_2,
+    mistakes=(
+        Mistake(
+            "each point counted as its own neighbour. These pairs have distance zero at any radius"
+            " and flatten the slope: count pairs of different points.",
+            (_with_self_pairs,),
+        ),
+        Mistake(
+            "a ratio without logarithms. C(r₂)/C(r₁) = (r₂/r₁)^D: D is an exponent.",
+            (_without_logs,),
+        ),
+        Mistake(
+            "upside down: D is ln of the ratio of counts over ln of the ratio of radii.",
+            (lambda x, r_small, r_large: 1 / correlation_dimension(x, r_small, r_large),),
+        ),
+        Mistake(
+            "the sign: divide the larger by the smaller in both ratios, or in neither.",
+            (lambda x, r_small, r_large: -correlation_dimension(x, r_small, r_large),),
+        ),
+        Mistake(
+            "squared distances compared with radii that are not squared.",
+            (_squared,),
+        ),
+    ),
+    hints=(
+        "C(r) = c · r^D with two unknowns, c and D. Two radii are enough.",
+        "Divide C(r_large) by C(r_small): c is gone. A logarithm brings D down.",
+        "All distances: np.linalg.norm(x[:, None] - x[None], axis=2). The diagonal does not count.",
+    ),
+)
+
+
+# 08.3 --------------------------------------------------------------------------------------------
+def share_ruled_by_noise(x: np.ndarray, sigma: float) -> float:
+    """The share of points whose nearest other one is nearer than σ √(2d)."""
+    return _share_nearer(x, sigma * np.sqrt(2 * x.shape[1]))
+
+
+def _share_nearer(x: np.ndarray, radius: float) -> float:
+    return float((nearest_neighbours(x, 1)[0] < radius).mean())
+
+
+def _cases_3() -> list[Case]:
+    rng = np.random.default_rng(83)
+    gaps = np.array([0.0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.1, 2.8, 3.6, 4.5])
+    return [
+        {"x": gaps[:, None] * np.ones((1, 1)), "sigma": 0.25},
+        {"x": rng.random((80, 3)) ** 3, "sigma": 0.03},
+        {"x": 1.5 * rng.normal(size=(90, 6)) ** 3, "sigma": 0.7},
+    ]
+
+
+EXERCISE_3 = Exercise(
+    number="08.3",
+    solution=(share_ruled_by_noise,),
+    cases=_cases_3,
+    mistakes=(
+        Mistake(
+            "the noise of one point only. Both points move: the squared distance grows by 2dσ².",
+            (lambda x, sigma: _share_nearer(x, sigma * np.sqrt(x.shape[1])),),
+        ),
+        Mistake(
+            "the noise of one coordinate only. It adds up over all d of them.",
+            (lambda x, sigma: _share_nearer(x, sigma * np.sqrt(2)),),
+        ),
+        Mistake(
+            "a squared distance compared with a distance: take the root of 2dσ².",
+            (lambda x, sigma: _share_nearer(x, 2 * x.shape[1] * sigma**2),),
+        ),
+        Mistake(
+            "each point taken for its own nearest neighbour, at distance zero: all are ruled.",
+            (lambda x, sigma: float(len(x) > 0),),
+        ),
+        Mistake(
+            "the number of points, not their share.",
+            (lambda x, sigma: len(x) * share_ruled_by_noise(x, sigma),),
+        ),
+    ),
+    hints=(
+        "In (8.10) noise adds 2dσ² to r². When is that more than r² itself?",
+        "r < σ √(2d), where d is the number of columns of x.",
+        "nearest_neighbours(x, 1)[0] holds the distance to the nearest other point, (n, 1).",
+    ),
+)
+
+
+# 08.4 --------------------------------------------------------------------------------------------
+def read_factors(image: np.ndarray, label: int, start: np.ndarray) -> np.ndarray:
+    """Gauss–Newton: least squares of what is missing on the columns of the Jacobian."""
+    h = start
+    for _ in range(20):
+        h = h + _step(image, label, h)
+    return h
+
+
+def _step(image: np.ndarray, label: int, h: np.ndarray) -> np.ndarray:
+    labels, factors = np.array([label]), h[None]
+    missing = image - draw(labels, factors)[0]  # (784,)
+    return np.linalg.lstsq(draw_jacobian(labels, factors)[0], missing, rcond=None)[0]
+
+
+def _cases_4() -> list[Case]:
+    cases: list[Case] = []
+    for label, moves in (
+        (5, (0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0)),
+        (3, (0.1, -0.1, 0.1, 0.1, -0.1, 0.1, -0.1)),
+        (8, (-0.15, 0.1, 0.05, -0.1, 0.1, 0.15, 0.1)),
+    ):
+        truth = middle() + np.array(moves) * _SPANS
+        image = draw(np.array([label]), truth[None])[0]
+        cases.append({"image": image, "label": label, "start": middle()})
+    return cases
+
+
+def _judge_4(case: Case, came: Any) -> None:
+    h = as_array(came)
+    if h is None or h.shape != (len(NAMES),):
+        raise Wrong(f"factors of shape ({len(NAMES)},)", f"shape {np.shape(came)}")
+    # the cases are made so that their factors can be found again by the solution
+    truth = read_factors(case["image"], case["label"], case["start"])
+    with np.errstate(invalid="ignore"):
+        off = np.abs(h - truth) / _SPANS
+    if not np.all(off < 1e-4):
+        j = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
+        raise Wrong(f"{NAMES[j]} = {truth[j]:.5g}", f"{NAMES[j]} = {h[j]:.5g}")
+
+
+EXERCISE_4 = Exercise(
+    number="08.4",
+    solution=(read_factors,),
+    cases=_cases_4,
+    judge=_judge_4,
+    mistakes=(
+        Mistake(
+            "one step only. The linear approximation is not exact: draw again, and repeat.",
+            (lambda image, label, start: start + _step(image, label, start),),
+        ),
+        Mistake(
+            "the last correction, not the factors: add it to h.",
+            (lambda image, label, start: _step(image, label, start),),
+        ),
+        Mistake(
+            "the sign: g(h) + J δ must come nearer to the image, so δ explains image - g(h).",
+            (lambda image, label, start: start - _step(image, label, start),),
+        ),
+        Mistake(
+            "the start. Each step has to change h.",
+            (lambda image, label, start: start,),
+        ),
+    ),
+    hints=(
+        "With J = draw_jacobian(labels, h)[0], (784, 7), the best δ minimises ‖x - g(h) - J δ‖².",
+        "np.linalg.lstsq(J, image - drawn, rcond=None)[0] is this δ. Then h = h + δ.",
+        "Twenty rounds; draw(np.array([label]), h[None])[0] is the image that belongs to h.",
+    ),
+)
+
+
+# 08.5 --------------------------------------------------------------------------------------------
+def wild_curve(t: np.ndarray, d: int) -> np.ndarray:
+    """A wave of its own frequency in each coordinate."""
+    return np.cos(2 * np.pi * t[:, None] * 1000 * np.sqrt(np.arange(2, d + 2)))
+
+
+def _helix(t: np.ndarray, d: int) -> np.ndarray:
+    x = np.zeros((len(t), d))
+    x[:, 0], x[:, 1], x[:, 2] = np.cos(20 * t), np.sin(20 * t), t
+    return x
+
+
+def _noise(t: np.ndarray, d: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(len(t), d))
+
+
+def _ask_5(answer: tuple[Any, ...], case: Case) -> Any:
+    """Ask for the curve at t, a hair later, and at the same t in reverse order."""
+    t, d = case["t"], case["d"]
+    parts = (answer[0](t, d), answer[0](t + 1e-9, d), answer[0](t[::-1].copy(), d))
+    if any(part is None for part in parts):
+        raise Wrong("an answer", "None: is the `return` missing?")
+    return parts
+
+
+def _cases_5() -> list[Case]:
+    rng = np.random.default_rng(85)
+    return [{"t": rng.random(n), "d": d} for n, d in ((300, 8), (500, 10))]
+
+
+def _judge_5(case: Case, came: Any) -> None:
+    now, later, backwards = (as_array(part) for part in came)
+    shape = (len(case["t"]), case["d"])
+    if now is None or later is None or backwards is None or now.shape != shape:
+        raise Wrong(f"points of shape {shape}", f"shape {np.shape(came[0])}")
+    size = float(np.abs(now - now.mean(axis=0)).max())
+    if not np.isfinite(size) or size == 0:
+        raise Wrong("finite points that differ", f"points that spread over {size}")
+    if np.max(np.abs(now[::-1] - backwards)) > 1e-9 * size:
+        raise Wrong(
+            "points that depend on their own t alone", "other points for t in another order"
+        )
+    jump = float(np.max(np.abs(later - now)))
+    if jump > 0.01 * size:
+        raise Wrong("a continuous curve", f"a jump of {jump:.3g} from t to t + 1e-9")
+    distances, _ = nearest_neighbours(now, 10)
+    if not np.all(distances > 0):
+        raise Wrong("different points for different t", "points that are equal")
+    found = levina_bickel(distances)
+    if found <= 4:
+        raise Wrong("an estimate of more than 4", f"{found:.2f}")
+
+
+EXERCISE_5 = Exercise(
+    number="08.5",
+    solution=(wild_curve,),
+    cases=_cases_5,
+    ask=_ask_5,
+    judge=_judge_5,
+    mistakes=(
+        Mistake(
+            "a straight line fools nobody: its nearest points are neighbours in t.",
+            (lambda t, d: t[:, None] * np.ones((1, d)),),
+        ),
+        Mistake(
+            "a helix with room between its windings. Make the windings many, and the points few.",
+            (_helix,),
+        ),
+        Mistake(
+            "independent noise is no curve: it is not continuous in t.",
+            (_noise,),
+        ),
+        Mistake(
+            "transposed: one point a row, (n, d).",
+            (lambda t, d: wild_curve(t, d).T,),
+        ),
+        Mistake(
+            "the same wave in every coordinate: all points lie on one line segment.",
+            (lambda t, d: np.cos(2000 * np.pi * t[:, None]) * np.ones((1, d)),),
+        ),
+    ),
+    hints=(
+        "The estimators need the nearest points in space to be neighbours on the curve.",
+        "Let the curve rush through the whole of a cube many times, so that each of the few points"
+        " lies on a winding of its own.",
+        "A wave in each coordinate, cos(2π f_j t), with high frequencies f_j whose ratios are no"
+        " simple fractions.",
+    ),
+)
+
+EXERCISES = (EXERCISE_1, EXERCISE_2, EXERCISE_3, EXERCISE_4, EXERCISE_5)
