@@ -1,0 +1,136 @@
+"""Variational autoencoders: codes that are distributions, and the loss that keeps them so.
+
+A code is described by ``mu`` and ``logvar``, the logarithm of the variance, (n, k) each. Everything
+is in nats: a sum over the numbers of one sample, and a mean over samples where a loss is returned.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_utils.autoencoders.vanilla import mlp
+from course_utils.shapes import expect_shapes
+
+
+def reparameterize(mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draw one code for each row, in a way that lets gradients pass. Defined in chapter 10.
+
+    z = mu + exp(logvar / 2) ⊙ ε with ε ~ N(0, I), a fresh number for each entry. The factor is the
+    standard deviation, not the variance.
+
+    Args:
+        mu, logvar: (n, k).
+        generator: of the noise, on the device of ``mu``; None for PyTorch's own.
+
+    Returns:
+        (n, k). ∂z/∂mu = 1 and ∂z/∂logvar = ½ exp(logvar / 2) ε.
+
+    Raises:
+        ValueError: the shapes do not fit.
+
+    Source:
+        Kingma and Welling (2014), https://arxiv.org/abs/1312.6114; Rezende, Mohamed and Wierstra
+        (2014), https://arxiv.org/abs/1401.4082.
+    """
+    expect_shapes("n k, n k", mu=mu, logvar=logvar)
+    eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+    return mu + torch.exp(logvar / 2) * eps
+
+
+def kl_to_prior(mu: Tensor, logvar: Tensor) -> Tensor:
+    """Compute KL(N(mu, diag(exp(logvar))) ‖ N(0, I)), for each row. Defined in chapter 10.
+
+    ½ Σ_j [mu_j² + exp(logvar_j) − 1 − logvar_j], a sum over the row, in nats. The same as
+    ``gaussians.kl_to_standard_normal``, for tensors.
+
+    Args:
+        mu, logvar: (n, k).
+
+    Returns:
+        (n,) nats, at least 0; 0 only where mu = 0 and logvar = 0.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    expect_shapes("n k, n k", mu=mu, logvar=logvar)
+    return 0.5 * (mu**2 + torch.exp(logvar) - 1 - logvar).sum(dim=1)
+
+
+class SmallVAE(nn.Module):
+    """An autoencoder whose encoder has two heads, a mean and a width. Defined in chapter 10.
+
+    ``SmallVAE((10, 5, 2))`` is 10 → 5 → (2, 2) → 5 → 10 with ReLU on the hidden layers, none on the
+    heads. The second head computes any number a, and σ = positive(a).
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], *, positive: Callable[[Tensor], Tensor] = F.softplus
+    ) -> None:
+        """Build the layers, with PyTorch's initial weights, from its global generator.
+
+        Args:
+            sizes: of the input, the hidden layers of the encoder and the code; the decoder mirrors
+                them. At least three, each at least 1.
+            positive: makes σ of any number, entry by entry. Its values must be above 0.
+
+        Raises:
+            ValueError: fewer than three sizes, or one below 1.
+        """
+        super().__init__()
+        if len(sizes) < 3 or min(sizes) < 1:
+            raise ValueError(f"sizes must be three or more numbers of at least 1, got {sizes}")
+        self.sizes, self.positive = tuple(sizes), positive
+        self.body = nn.Sequential(mlp(sizes[:-1]), nn.ReLU())
+        self.to_mu = nn.Linear(*sizes[-2:])
+        self.to_sigma = nn.Linear(*sizes[-2:])
+        self.decoder = mlp(sizes[::-1])
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map data (n, d) to the distributions of their codes: mu and logvar, (n, k) each."""
+        expect_shapes(f"n {self.sizes[0]}", x=x)
+        h = self.body(x)
+        return self.to_mu(h), 2 * torch.log(self.positive(self.to_sigma(h)))
+
+    def logits(self, z: Tensor) -> Tensor:
+        """Map codes (n, k) to the decoder's last layer, (n, d), before the sigmoid."""
+        return self.decoder(z)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Map codes (n, k) to a probability for each pixel, (n, d)."""
+        return torch.sigmoid(self.logits(z))
+
+    def forward(
+        self, x: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruct from one sampled code a row: (n, d) -> x_hat (n, d), mu, logvar (n, k)."""
+        mu, logvar = self.encode(x)
+        return self.decode(reparameterize(mu, logvar, generator)), mu, logvar
+
+
+def negative_elbo(
+    model: SmallVAE, x: Tensor, generator: torch.Generator | None = None, *, beta: float = 1.0
+) -> Tensor:
+    """Compute the mean over rows of cross-entropy + beta · KL, in nats. Defined in chapter 10.
+
+    Each row gets one sampled code. The cross-entropy is −Σ_j [x_j ln p_j + (1 − x_j) ln(1 − p_j)],
+    a sum over pixels, from logits; the KL a sum over code numbers. With beta = 1 and x of zeros and
+    ones its expectation is minus the evidence lower bound of chapter 11.
+
+    Args:
+        model: with ``encode`` to (mu, logvar), and ``logits``.
+        x: (n, d) in [0, 1]; ``training.fit`` checks that once for the whole data set.
+        generator: of the noise.
+        beta: weight of the KL, at least 0.
+
+    Returns:
+        One number.
+    """
+    mu, logvar = model.encode(x)
+    logits = model.logits(reparameterize(mu, logvar, generator))
+    error = F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
+    return (error + beta * kl_to_prior(mu, logvar)).mean()
+
+
+negative_elbo.needs_unit_range = True  # type: ignore[attr-defined]
