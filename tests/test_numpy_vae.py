@@ -133,7 +133,7 @@ def test_the_first_loss_is_the_predicted_one_within_three_standard_errors():
             np.ones((3, 4)), np.ones((3, 4)), np.ones((3, 2)), np.zeros((3, 2))
         ),
         lambda: vae.loss_function(np.ones((3, 4)), np.ones(4), np.ones((3, 2)), np.ones((3, 2))),
-        lambda: vae.reparameterise(np.ones((3, 2)), np.ones((3, 2)), np.ones((3, 1))),
+        lambda: vae.draw_code(np.ones((3, 2)), np.ones((3, 2)), np.ones((3, 1))),
         lambda: vae.vae_gradients(1.1 + np.zeros((2, 6)), *model(1), np.zeros((2, 3))),
         lambda: vae.vae_gradients(np.zeros((2, 6)), *model(1), np.zeros((2, 1))),
         lambda: vae.gaussian_encoder(np.ones((2, 6)), layers(0, 6, 3)),
@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_refused(call):
 @given(n=sizes, k=sizes, seed=seeds)
 def test_a_code_is_its_mean_plus_noise_of_its_standard_deviation(n, k, seed):
     mu, logvar, eps = drawn(seed, 3, n, k)
-    z = vae.reparameterise(mu, 3 * logvar, eps)
+    z = vae.draw_code(mu, 3 * logvar, eps)
     np.testing.assert_allclose((z - mu) / eps, np.exp(1.5 * logvar), rtol=1e-6)
 
 
@@ -160,7 +160,7 @@ def test_code_gradients_are_those_of_both_paths(n, k, seed):
 
     def loss(mu, logvar):  # Σ g z is any loss whose gradient for z is g
         kl = kl_to_standard_normal(mu, logvar).mean()
-        return (g * vae.reparameterise(mu, logvar, eps)).sum() + kl
+        return (g * vae.draw_code(mu, logvar, eps)).sum() + kl
 
     for_mu, for_logvar = vae.code_gradients(mu, logvar, eps, g)
     by_mu = nn.numerical_gradient(lambda m: loss(m, logvar), mu)

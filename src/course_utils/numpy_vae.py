@@ -172,7 +172,7 @@ def gaussian_encoder(x: np.ndarray, enc_layers: Sequence[Layer]) -> tuple[np.nda
     return mu, logvar
 
 
-def reparameterise(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+def draw_code(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
     """Compute z = mu + exp(logvar / 2) · eps. Defined in chapter 12.
 
     Args:
@@ -197,7 +197,7 @@ def code_gradients(
     + (exp(logvar) − 1) / (2n). The loss is a mean over n images, so G has its 1/n already.
 
     Args:
-        mu, logvar, eps: (n, k), those of ``reparameterise``.
+        mu, logvar, eps: (n, k), those of ``draw_code``.
         z_gradient: (n, k), of the reconstruction term, a mean over images.
 
     Returns:
@@ -232,7 +232,7 @@ def vae_terms(
         ValueError: a shape does not fit, or ``x`` leaves [0, 1].
     """
     mu, logvar = gaussian_encoder(x, enc_layers)
-    logits = forward(reparameterise(mu, logvar, eps), dec_layers)[-1]
+    logits = forward(draw_code(mu, logvar, eps), dec_layers)[-1]
     return cross_entropy(x, logits), kl_to_standard_normal(mu, logvar)
 
 
@@ -253,7 +253,7 @@ def vae_gradients(
     """
     encoded = forward(x, enc_layers)
     mu, logvar = np.split(encoded[-1], 2, axis=1)
-    decoded = forward(reparameterise(mu, logvar, eps), dec_layers)
+    decoded = forward(draw_code(mu, logvar, eps), dec_layers)
     reconstruction, logits_gradient = cross_entropy_and_gradient(x, decoded[-1])
     dec_gradients, z_gradient = backward(dec_layers, decoded, logits_gradient)
     both = np.concatenate(code_gradients(mu, logvar, eps, z_gradient), axis=1)  # (n, 2k)
