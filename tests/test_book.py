@@ -122,6 +122,7 @@ def text(tag: Tag | None) -> str:
     return " ".join(tag.get_text().split())
 
 
+@functools.cache
 def ids(path: Path) -> set[str]:
     return {str(tag["id"]) for tag in soup(path).select("[id]")}
 

@@ -1,9 +1,11 @@
 """The tools keep their promises: set-up, notebooks, repository address, make help."""
 
 import ast
+import base64
 import copy
 import fcntl
 import importlib.util
+import io
 import json
 import os
 import re
@@ -14,7 +16,9 @@ import zipfile
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 import notebooks
 import repository
@@ -173,6 +177,12 @@ def test_normal_form_refuses_another_format():
 # ---- executing ---------------------------------------------------------------------------------
 
 
+def tiny_png():
+    buffer = io.BytesIO()
+    Image.new("L", (1, 1)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 @pytest.fixture
 def course(tmp_path):
     """A course of two chapters, the second with a cell that fails."""
@@ -184,7 +194,7 @@ def course(tmp_path):
         "01_one.ipynb": [
             markdown("# One"),
             code("print('hi')", tags=["bootstrap"]),
-            code("from IPython.display import Image\nImage(bytes(8), format='png')"),
+            code(f"from IPython.display import Image\nImage({tiny_png()!r}, format='png')"),
         ],
         "02_two.ipynb": [markdown("# Two"), code("a = 1\nb = 0\na / b\n# never", tags=["x"])],
     }
@@ -217,7 +227,8 @@ def test_outputs_stores_runs_again_only_what_changed_and_leaves_a_failing_notebo
     ]
     assert two.read_bytes() == before
     assert one.read_text() == notebooks.normal_form(json.loads(one.read_text()))
-    assert (course / "book/_static/picture.png").read_bytes() == bytes(8)
+    shown = (course / "book/_static/picture.png").read_bytes()
+    assert shown.startswith(b"\x89PNG") and shown == notebooks.picture(course / "notebooks")
 
     two.unlink()
     assert notebooks.main(["outputs"], course) == 0
@@ -592,12 +603,6 @@ def test_a_missing_python_command_gets_one_line():
 
 
 def test_a_stored_figure_is_small_and_looks_the_same():
-    import base64
-    import io
-
-    import numpy as np
-    from PIL import Image
-
     grey = np.linspace(0, 255, 200).astype(np.uint8)
     pixels = np.dstack([np.tile(grey, (80, 1))] * 3)
     pixels[:, :20] = (63, 144, 218)
