@@ -1,12 +1,17 @@
 """Stroke digits: formula, Jacobian, symmetries, and the same images on every machine."""
 
 import hashlib
+import os
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 
 from course_utils import stroke_digits as sd
 from course_utils.stroke_digits import NAMES, RANGES, draw, draw_jacobian, middle, stroke_digits
@@ -243,3 +248,34 @@ def test_constants_cannot_be_changed_by_accident():
 def test_what_does_not_fit_is_named(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+def idx(path):
+    """Read an array in MNIST's own format: big-endian sizes, then the bytes."""
+    raw = path.read_bytes()
+    shape = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
+
+
+def test_a_classifier_taught_by_stroke_digits_reads_real_mnist_as_chapter_08_says():
+    folder = Path(os.environ.get("COURSE_DATA", "")) / "MNIST" / "raw"
+    if not (folder / "t10k-images-idx3-ubyte").is_file():
+        pytest.skip("needs real MNIST in the folder that COURSE_DATA names")
+    images = idx(folder / "t10k-images-idx3-ubyte").reshape(10_000, 784) / np.float32(255)
+    labels = idx(folder / "t10k-labels-idx1-ubyte")
+    taught = stroke_digits(10_000, seed=8)
+    chapter = Path(__file__).parents[1] / "notebooks" / "08_the_manifold_hypothesis.ipynb"
+    stated = re.search(
+        r"3 nearest neighbours read (\d+)% .* \(logistic regression\) (\d+)%",
+        chapter.read_text(encoding="utf-8"),
+    )
+    for classifier, percent in zip(
+        (
+            KNeighborsClassifier(3, algorithm="brute"),
+            LogisticRegression(C=0.01, max_iter=200, tol=1e-2),
+        ),
+        stated.groups(),
+        strict=True,
+    ):
+        read = classifier.fit(taught.images, taught.labels).score(images, labels)
+        assert read == pytest.approx(int(percent) / 100, abs=0.01)
