@@ -216,7 +216,8 @@ def test_all_three_count_the_free_factors_of_stroke_digits(n_free):
 
 
 def test_estimates_agree_with_scikit_dimension():
-    skdim = pytest.importorskip("skdim")
+    import skdim  # compiles for some seconds: only here
+
     rng = np.random.default_rng(8)
     for x in (sphere(500, 3, rng), swiss_roll(500, rng), rng.normal(size=(300, 10))):
         distances, indices = nearest_neighbours(x, 20)
