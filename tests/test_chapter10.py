@@ -13,7 +13,7 @@ from course_utils.numpy_nn import numerical_gradient
 torch = pytest.importorskip("torch")
 from torch.nn import functional as F  # noqa: E402
 
-from course_utils.vae import SmallVAE, kl_to_prior, negative_elbo, reparameterize  # noqa: E402
+from course_utils.vae import SmallVAE, kl_divergence, negative_elbo, reparameterize  # noqa: E402
 
 
 def generator(seed=0):
@@ -60,7 +60,7 @@ def test_equal_generators_give_equal_draws():
 @given(st.integers(0, 1000))
 def test_the_kl_is_that_of_chapter_11_and_of_the_library(seed):
     mu, logvar = (part.detach() for part in gaussians(seed))
-    ours = kl_to_prior(mu, logvar)
+    ours = kl_divergence(mu, logvar)
     np.testing.assert_allclose(ours, kl_to_standard_normal(mu.numpy(), logvar.numpy()))
     q = torch.distributions.Normal(mu, torch.exp(logvar / 2))
     p = torch.distributions.Normal(0.0, 1.0)
@@ -70,10 +70,10 @@ def test_the_kl_is_that_of_chapter_11_and_of_the_library(seed):
 
 def test_the_kl_is_zero_at_the_prior():
     zero = torch.zeros(4, 3)
-    assert kl_to_prior(zero, zero).abs().max() == 0
+    assert kl_divergence(zero, zero).abs().max() == 0
 
 
-@pytest.mark.parametrize("function", [reparameterize, kl_to_prior])
+@pytest.mark.parametrize("function", [reparameterize, kl_divergence])
 def test_shapes_that_do_not_fit_are_refused(function):
     with pytest.raises(ValueError, match="logvar must have shape"):
         function(torch.zeros(4, 3), torch.zeros(4, 1))
@@ -110,7 +110,7 @@ def test_the_loss_is_cross_entropy_plus_beta_kl():
     x_hat, mu, logvar = model(x, generator(5))
     error = -(x * x_hat.log() + (1 - x) * (1 - x_hat).log()).sum(dim=1).mean()
     for beta in (0.0, 1.0, 3.0):
-        expected = error + beta * kl_to_prior(mu, logvar).mean()
+        expected = error + beta * kl_divergence(mu, logvar).mean()
         torch.testing.assert_close(negative_elbo(model, x, generator(5), beta=beta), expected)
 
 
@@ -138,7 +138,7 @@ def said(capsys, number, *answer):
 def slope_by_autograd(a):
     a = torch.tensor(a, requires_grad=True)
     zero = torch.zeros(len(a), 1)
-    kl_to_prior(zero, 2 * torch.log(F.softplus(a))[:, None]).sum().backward()
+    kl_divergence(zero, 2 * torch.log(F.softplus(a))[:, None]).sum().backward()
     return a.grad
 
 

@@ -94,7 +94,8 @@ def fit(
     Args:
         model: any module; moved to the device.
         loss: ``loss(model, x, generator)`` returns the mean over the rows of ``x``, one number.
-            An attribute ``needs_unit_range`` that is true has all data checked to lie in [0, 1].
+            Where it or the model has a true attribute ``needs_unit_range``, all data must lie in
+            [0, 1].
         x_train, x_val: (n, …) float arrays or tensors, at least one row; ``x_val`` is held out.
         epochs, batch_size: at least 1. The last batch of an epoch may be smaller.
         rate: step size of Adam, above 0.
@@ -115,8 +116,9 @@ def fit(
     _check(epochs=epochs, batch_size=batch_size, rate=rate, patience=patience, x_val=x_val)
     place = runtime.device(None if device is None else str(device))
     model.to(place)
-    x = _as_tensor("x_train", x_train, loss, place)
-    held_out = None if x_val is None else _as_tensor("x_val", x_val, loss, place)
+    unit_range = _needs_unit_range(model, loss)
+    x = _as_tensor("x_train", x_train, unit_range, place)
+    held_out = None if x_val is None else _as_tensor("x_val", x_val, unit_range, place)
     generator = torch.Generator(place).manual_seed(seed)
     optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=rate, fused=True)
     history, best = History(), None
@@ -158,7 +160,7 @@ def evaluate(
         ValueError: ``x`` is empty, not finite, or outside [0, 1] where the loss needs that.
     """
     place = next((p.device for p in model.parameters()), torch.device("cpu"))
-    data = _as_tensor("x", x, loss, place)
+    data = _as_tensor("x", x, _needs_unit_range(model, loss), place)
     generator = torch.Generator(place).manual_seed(seed)
     training = model.training
     model.eval()
@@ -218,7 +220,11 @@ def _epoch(
     return float((values * sizes).sum() / sizes.sum())
 
 
-def _as_tensor(name: str, x: np.ndarray | Tensor, loss: Loss, place: torch.device) -> Tensor:
+def _needs_unit_range(model: nn.Module, loss: Loss) -> bool:
+    return any(getattr(part, "needs_unit_range", False) for part in (model, loss))
+
+
+def _as_tensor(name: str, x: np.ndarray | Tensor, unit_range: bool, place: torch.device) -> Tensor:
     tensor = torch.as_tensor(x)
     if tensor.ndim < 2 or len(tensor) == 0:
         raise ValueError(
@@ -228,7 +234,7 @@ def _as_tensor(name: str, x: np.ndarray | Tensor, loss: Loss, place: torch.devic
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} must be finite, but has nan or infinite entries")
     low, high = float(tensor.min()), float(tensor.max())
-    if getattr(loss, "needs_unit_range", False) and (low < 0 or high > 1):
+    if unit_range and (low < 0 or high > 1):
         raise ValueError(f"{name} must lie in [0, 1] for this loss, got {low:g} … {high:g}")
     return tensor
 

@@ -1,8 +1,4 @@
-"""Variational autoencoders: codes that are distributions, and the loss that keeps them so.
-
-A code is described by ``mu`` and ``logvar``, the logarithm of the variance, (n, k) each. Everything
-is in nats: a sum over the numbers of one sample, and a mean over samples where a loss is returned.
-"""
+"""What every VAE needs, and the small one of chapter 10."""
 
 from collections.abc import Callable, Sequence
 
@@ -39,7 +35,7 @@ def reparameterize(mu: Tensor, logvar: Tensor, generator: torch.Generator | None
     return mu + torch.exp(logvar / 2) * eps
 
 
-def kl_to_prior(mu: Tensor, logvar: Tensor) -> Tensor:
+def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     """Compute KL(N(mu, diag(exp(logvar))) ‖ N(0, I)), for each row. Defined in chapter 10.
 
     ½ Σ_j [mu_j² + exp(logvar_j) − 1 − logvar_j], a sum over the row, in nats. The same as
@@ -64,6 +60,8 @@ class SmallVAE(nn.Module):
     ``SmallVAE((10, 5, 2))`` is 10 → 5 → (2, 2) → 5 → 10 with ReLU on the hidden layers, none on the
     heads. The second head computes any number a, and σ = positive(a).
     """
+
+    needs_unit_range = True
 
     def __init__(
         self, sizes: Sequence[int], *, positive: Callable[[Tensor], Tensor] = F.softplus
@@ -101,6 +99,14 @@ class SmallVAE(nn.Module):
         """Map codes (n, k) to a probability for each pixel, (n, d)."""
         return torch.sigmoid(self.logits(z))
 
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """Compute ln p(x|z) = Σ_j [x_j ln p_j + (1 − x_j) ln(1 − p_j)], (n, d), (n, k) -> (n,).
+
+        In nats, a sum over pixels, from logits; ``x`` in [0, 1].
+        """
+        logits = self.logits(z)
+        return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
+
     def forward(
         self, x: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -110,17 +116,17 @@ class SmallVAE(nn.Module):
 
 
 def negative_elbo(
-    model: SmallVAE, x: Tensor, generator: torch.Generator | None = None, *, beta: float = 1.0
+    model: nn.Module, x: Tensor, generator: torch.Generator | None = None, *, beta: float = 1.0
 ) -> Tensor:
-    """Compute the mean over rows of cross-entropy + beta · KL, in nats. Defined in chapter 10.
+    """Compute the mean over rows of −ln p(x|z) + beta · KL, in nats. Defined in chapter 10.
 
-    Each row gets one sampled code. The cross-entropy is −Σ_j [x_j ln p_j + (1 − x_j) ln(1 − p_j)],
-    a sum over pixels, from logits; the KL a sum over code numbers. With beta = 1 and x of zeros and
-    ones its expectation is minus the evidence lower bound of chapter 11.
+    Each row gets one sampled code z. Both terms are sums, over the numbers of the sample and of the
+    code. With beta = 1 the expectation is minus the evidence lower bound of chapter 11.
 
     Args:
-        model: with ``encode`` to (mu, logvar), and ``logits``.
-        x: (n, d) in [0, 1]; ``training.fit`` checks that once for the whole data set.
+        model: with ``encode`` to (mu, logvar), and ``log_likelihood``.
+        x: (n, …); in [0, 1] where ``model.needs_unit_range``: ``training.fit`` checks that once for
+            the whole data set.
         generator: of the noise.
         beta: weight of the KL, at least 0.
 
@@ -128,9 +134,5 @@ def negative_elbo(
         One number.
     """
     mu, logvar = model.encode(x)
-    logits = model.logits(reparameterize(mu, logvar, generator))
-    error = F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
-    return (error + beta * kl_to_prior(mu, logvar)).mean()
-
-
-negative_elbo.needs_unit_range = True  # type: ignore[attr-defined]
+    z = reparameterize(mu, logvar, generator)
+    return (beta * kl_divergence(mu, logvar) - model.log_likelihood(x, z)).mean()
