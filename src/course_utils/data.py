@@ -1,29 +1,16 @@
 """The data sets of the course, each with one fixed split."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from course_utils.flat_images import FlatImages as FlatImages
+from course_utils.mnist import DataUnavailable as DataUnavailable
+from course_utils.mnist import available as available
+from course_utils.mnist import data_folder as data_folder
+from course_utils.mnist import fashion_mnist as fashion_mnist
+from course_utils.mnist import mnist as mnist
+from course_utils.shapes import expect_shapes
 from course_utils.stroke_digits import StrokeDigits as StrokeDigits
 from course_utils.stroke_digits import stroke_digits as stroke_digits
-
-
-@dataclass(frozen=True, eq=False)
-class FlatImages:
-    """Grey images as rows, split once and for all into a training and a test set.
-
-    Attributes:
-        x_train, x_test: (n, d) float32 in [0, 1], one image a row, pixels in reading order.
-        y_train, y_test: (n,) int64, the class of each image.
-        height, width: the image's size; ``d = height * width``.
-    """
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-    height: int
-    width: int
 
 
 def digits() -> FlatImages:
@@ -50,7 +37,43 @@ def digits() -> FlatImages:
     x = (raw.data / 16.0).astype(np.float32)  # (1797, 64), in [0, 1]
     y = raw.target.astype(np.int64)
     test = _every_fifth_of_each_class(y)
-    return FlatImages(x[~test], y[~test], x[test], y[test], height=8, width=8)
+    return FlatImages(x[~test], y[~test], x[test], y[test], height=8, width=8, name="digits")
+
+
+def binarise(x: np.ndarray, seed: int) -> np.ndarray:
+    """Make images of zeros and ones: each pixel is 1 with its grey value as probability.
+
+    Drawn once and then kept: every model and every epoch sees the same images. Drawing anew in each
+    epoch is the other custom, and likelihoods of the two cannot be compared, nor those of two
+    seeds to the last digit. The image in row i does not depend on how many rows follow.
+
+    Args:
+        x: (n, d), grey values in [0, 1].
+        seed: a whole number, at least 0.
+
+    Returns:
+        (n, d) float32, zeros and ones.
+
+    Raises:
+        ValueError: a value lies outside [0, 1] or is nan, or ``x`` or ``seed`` does not fit.
+
+    Source:
+        Salakhutdinov and Murray (2008), On the quantitative analysis of deep belief networks,
+        https://doi.org/10.1145/1390156.1390266, for the probabilities. Burda, Grosse and
+        Salakhutdinov (2016), Importance weighted autoencoders, https://arxiv.org/abs/1509.00519,
+        give results for both customs.
+
+    >>> binarise(np.array([[0.0, 0.5, 0.5, 1.0]]), seed=5)
+    array([[0., 0., 1., 1.]], dtype=float32)
+    """
+    expect_shapes("n d", x=x)
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be a whole number, at least 0, got {seed!r}")
+    x = np.asarray(x)
+    if x.size and not (x.min() >= 0 and x.max() <= 1):  # written so that nan fails too
+        raise ValueError(f"x must lie in [0, 1], got values from {x.min()} to {x.max()}")
+    drawn = np.random.default_rng(seed).random(x.shape, dtype=np.float32)  # in [0, 1)
+    return np.less(drawn, x, out=drawn)
 
 
 def _every_fifth_of_each_class(y: np.ndarray) -> np.ndarray:
