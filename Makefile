@@ -6,6 +6,7 @@ PYTHON ?= python3
 # Set here, so that only the command line gives them and no environment variable of the same name.
 ARGS :=
 NB :=
+EPOCHS :=
 URL :=
 BRANCH :=
 
@@ -39,6 +40,9 @@ lab: .venv/.ready-lab ## Open JupyterLab on the chapters; ARGS="--no-browser" go
 outputs: .venv/.ready-test ## Execute the chapters that changed and store their outputs; NB="02 05" picks
 	@$(BIN)/python tools/notebooks.py outputs $(NB)
 
+bench: .venv/.ready-test ## Race the course's training against the usual tutorial's loop; EPOCHS=2 is quicker
+	@$(BIN)/python tools/bench.py $(EPOCHS)
+
 repository: .venv/.ready-book ## Set the address that Colab links use: URL=https://github.com/OWNER/NAME, or none
 	@$(BIN)/python tools/repository.py $(if $(URL),'--url=$(URL)') $(if $(BRANCH),'--branch=$(BRANCH)')
 
@@ -48,7 +52,7 @@ clean: ## Remove all that these commands made: _build, .venv, caches
 	  '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
 	@if [ -e .venv/pyvenv.cfg ] || [ -e .venv/.installing ]; then rm -rf .venv; fi
 
-.PHONY: help book test lab outputs repository clean
+.PHONY: help book test lab outputs bench repository clean
 
 READY := .venv/.ready-book .venv/.ready-lab .venv/.ready-test
 # A .venv that is not whole, or that a moved folder or a new Python left behind, is never ready.

@@ -92,7 +92,7 @@ def test_an_in_place_change_is_named(exercise, capsys):
     def spoil(*args):
         for arg in args:
             if isinstance(arg, np.ndarray):
-                arg += 1.0
+                arg += arg.dtype.type(1)  # whole numbers and booleans too
             elif isinstance(arg, list):
                 arg.append(1)
         return exercise.solution[0](*args)

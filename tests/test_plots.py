@@ -4,6 +4,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from scipy import special
 
 from course_utils import plots
 
@@ -66,3 +67,97 @@ def test_ten_classes_have_ten_colours_that_ink_and_paper_set_off():
         for c in (plots.INK, plots.PAPER)
     }
     assert luminance[plots.PAPER] - luminance[plots.INK] > 0.7
+
+
+def texts(ax):
+    return {text.get_text(): text.get_position() for text in ax.texts}
+
+
+def test_a_scatter_draws_every_code_in_the_colour_of_its_class(ax):
+    rng = np.random.default_rng(0)
+    mu, y = rng.normal(size=(50, 2)), np.repeat([3, 7], 25)
+    assert plots.latent_scatter(mu, y, ax) is ax
+    drawn = {line.get_color(): line.get_xydata() for line in ax.lines}
+    assert set(drawn) == {plots.COLORS[3], plots.COLORS[7]}
+    np.testing.assert_array_equal(drawn[plots.COLORS[7]], mu[y == 7])
+
+
+def test_a_class_is_named_at_one_of_its_own_codes(ax):
+    ring = np.stack([np.cos(np.arange(7)), np.sin(np.arange(7))], axis=1)  # its mean is empty
+    plots.latent_scatter(ring, np.full(7, 5), ax)
+    (at,) = texts(ax).values()
+    assert set(texts(ax)) == {"5"} and np.abs(ring - at).sum(axis=1).min() == 0
+
+
+def test_a_large_class_is_named_too(ax):
+    mu = np.random.default_rng(1).normal(size=(2_000, 2))
+    plots.latent_scatter(mu, np.zeros(2_000, dtype=int), ax)
+    assert np.abs(texts(ax)["0"]).max() < 0.3  # the middle of a round cloud
+
+
+def test_shares_of_the_prior_fill_the_unit_square(ax):
+    mu = np.random.default_rng(2).normal(size=(4_000, 2))
+    plots.latent_scatter(mu, np.zeros(4_000, dtype=int), ax, as_share=True)
+    counts, _, _ = np.histogram2d(*ax.lines[0].get_xydata().T, bins=4, range=[[0, 1]] * 2)
+    assert counts.sum() == 4_000 and counts.min() > 180  # 250 expected in each
+    assert ax.get_xlim() == ax.get_ylim() == (0, 1)
+
+
+def test_the_plane_is_even_under_the_prior_and_z2_grows_upwards(ax):
+    def decode(z):  # an image of two pixels: the codes themselves, as shares
+        seen.append(z)
+        return special.ndtr(z)
+
+    seen = []
+    assert plots.decoded_plane(decode, ax, height=1, width=2, side=4) is ax
+    (z,) = seen
+    assert z.shape == (16, 2) and z.dtype == np.float32
+    drawn = sheet(ax)[::2].reshape(4, -1)
+    middles = [0.125, 0.375, 0.625, 0.875]
+    steps = np.tile(np.round(15 * np.array(middles)) / 15, (4, 1))  # of grey
+    np.testing.assert_allclose(drawn[:, 0::3], steps)  # z1 grows to the right
+    np.testing.assert_allclose(drawn[:, 1::3], steps.T[::-1])
+    assert list(ax.images[0].get_extent()) == [0, 1, 0, 1]
+
+
+def test_scatter_and_plane_share_their_axes():
+    fig, axes = plt.subplots(1, 2)
+    plots.latent_scatter(np.zeros((1, 2)), np.zeros(1, dtype=int), axes[0], as_share=True)
+    plots.decoded_plane(lambda z: np.zeros((9, 6)), axes[1], height=2, width=3, side=3)
+    assert axes[0].get_xlim() == axes[1].get_xlim() and axes[0].get_ylim() == axes[1].get_ylim()
+    assert axes[0].get_xlabel() == axes[1].get_xlabel() == "share of the prior, $z_1$"
+    plt.close(fig)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (
+            lambda ax: plots.latent_scatter(np.ones((3, 3)), np.ones(3, int), ax),
+            "mu must have shape",
+        ),
+        (
+            lambda ax: plots.latent_scatter(np.ones((3, 2)), np.ones(4, int), ax),
+            "y must have shape",
+        ),
+        (
+            lambda ax: plots.latent_scatter(np.ones((1, 2)), np.array([10]), ax),
+            "y must lie in 0 … 9",
+        ),
+        (
+            lambda ax: plots.latent_scatter(np.ones((1, 2)), np.array([-1]), ax),
+            "y must lie in 0 … 9",
+        ),
+        (
+            lambda ax: plots.decoded_plane(lambda z: z, ax, height=2, width=2, side=3),
+            r"images must have shape \(9, 4\)",
+        ),
+        (
+            lambda ax: plots.decoded_plane(lambda z: z, ax, height=1, width=2, side=0),
+            "side must be at least 1",
+        ),
+    ],
+)
+def test_a_plane_or_scatter_that_does_not_fit_is_named(ax, draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw(ax)

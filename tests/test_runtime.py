@@ -49,6 +49,14 @@ def test_the_device_is_one_that_works_and_a_missing_one_is_named():
             runtime.device(bad)
 
 
+def test_deterministic_algorithms_are_asked_for_inside_the_block_only():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(KeyError), runtime.deterministic():
+        assert torch.are_deterministic_algorithms_enabled()
+        raise KeyError
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_threads_are_limited_inside_the_block_and_restored_after_it():
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
@@ -58,6 +66,22 @@ def test_threads_are_limited_inside_the_block_and_restored_after_it():
     assert torch.get_num_threads() == before
     with pytest.raises(ValueError, match="n must be at least 1"), runtime.threads(0):
         pass
+
+
+def test_reduced_precision_is_for_machines_that_have_it(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for capabilities, expected in (
+        ({"avx512_f": True}, "highest"),
+        ({"amx_bf16": True}, "medium"),
+        ({"avx512_bf16": True}, "medium"),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda c=capabilities: c, raising=False)
+        assert runtime.fast_precision() == expected
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # an older PyTorch
+    assert runtime.fast_precision() == "highest"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert runtime.fast_precision() == "medium"
 
 
 def test_torchvision_imports_beside_this_pytorch():

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils import numpy_nn
+from course_utils import numpy_nn, runtime
 from course_utils.autoencoders import Autoencoder, cross_entropy_loss, squared_error_loss
 from course_utils.autoencoders.vanilla import load_layers, mlp
 from course_utils.training import History, evaluate, fit, matmul_precision
@@ -47,6 +47,22 @@ def test_one_step_is_one_step_of_adam_on_the_mean_over_the_batch():
     optimizer.step()
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_schedule_sets_the_step_size_of_every_step():
+    net, rates = model(), []
+    optimizer = torch.optim.SGD(net.parameters(), lr=8.0)
+
+    def loss(net, x, generator):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return squared_error_loss(net, x) * 1e-3
+
+    def halve(optimizer, steps):
+        assert steps == 6  # two epochs of three batches, the last one smaller
+        return torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+    quiet(net, loss, images(10), epochs=2, batch_size=4, optimizer=optimizer, schedule=halve)
+    assert rates == [8.0, 4.0, 2.0, 1.0, 0.5, 0.25]
 
 
 def test_every_row_is_seen_once_an_epoch_and_the_last_batch_may_be_smaller():
@@ -150,6 +166,33 @@ def test_cross_entropy_needs_data_in_the_unit_interval(bad):
     x[3, 2] = bad
     with pytest.raises(ValueError, match=r"x_train must lie in \[0, 1\] for this loss"):
         quiet(model(bernoulli=True), cross_entropy_loss, x)
+
+
+def test_fit_computes_in_the_precision_asked_for_and_a_check_after_it_does_not(monkeypatch):
+    before, inside = torch.get_float32_matmul_precision(), []
+    monkeypatch.setattr("course_utils.runtime.fast_precision", lambda: "medium")
+
+    def loss(net, x, generator):
+        inside.append(torch.get_float32_matmul_precision())
+        return squared_error_loss(net, x)
+
+    quiet(model(), loss, images(), epochs=1, precision="fast")
+    quiet(model(), loss, images(), epochs=1, precision="high")
+    assert set(inside) == {"medium", "high"} and torch.get_float32_matmul_precision() == before
+    with pytest.raises(ValueError, match="precision must be"):
+        quiet(model(), loss, images(), epochs=1, precision="low")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_trains_as_the_cpu_does_and_twice_alike_where_asked():
+    results = []
+    for device in ("cpu", "cuda", "cuda"):
+        net = model()
+        with runtime.deterministic():
+            quiet(net, squared_error_loss, images(), epochs=5, batch_size=50, device=device)
+        results.append(torch.cat([p.detach().cpu().ravel() for p in net.parameters()]))
+    torch.testing.assert_close(results[0], results[1], atol=1e-4, rtol=1e-3)
+    assert torch.equal(results[1], results[2])
 
 
 def test_precision_is_restored_also_after_an_error():

@@ -1,12 +1,14 @@
 """The course's figures: one style, one palette; functions take an Axes and return it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from scipy import special  # type: ignore[import-untyped]
 
 from course_utils.shapes import expect_shapes
 
@@ -85,10 +87,7 @@ def image_grid(
     for name, labels, n in (("row", row_labels, n_rows), ("column", column_labels, n_columns)):
         if len(labels) not in (0, n):
             raise ValueError(f"{name}_labels must be none or {n}, got {len(labels)}: {labels}")
-    sheet = np.full((n_rows * (height + 1) - 1, n_columns * (width + 1) - 1), np.nan)
-    for i, image in enumerate(images):
-        top, left = (i // n_columns) * (height + 1), (i % n_columns) * (width + 1)
-        sheet[top : top + height, left : left + width] = image.reshape(height, width)
+    sheet = _tiled(images, height, width, n_columns)
     limit = float(np.nanmax(np.abs(sheet))) if signed else 1.0
     ax.imshow(  # nan, the gap, is drawn in no colour: the paper shows
         sheet if signed else np.clip(sheet, 0, 1),
@@ -101,3 +100,93 @@ def image_grid(
     ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
     ax.spines[:].set_visible(False)
     return ax
+
+
+def latent_scatter(mu: np.ndarray, y: np.ndarray, ax: Axes, *, as_share: bool = False) -> Axes:
+    """Draw codes of two numbers as points, each class in its colour and named at its middle.
+
+    The name stands at the class's most central code, the one with the least summed distance to the
+    others: inside the class even where its mean is not.
+
+    Args:
+        mu: (n, 2), mean codes.
+        y: (n,), classes 0 to 9.
+        ax: where to draw.
+        as_share: draw Φ(mu), the share of a standard normal prior that lies below, so that the
+            prior fills the unit square evenly and the axes are those of ``decoded_plane``.
+
+    Returns:
+        ``ax``.
+
+    Raises:
+        ValueError: the shapes do not fit, or a class is not in 0 … 9.
+    """
+    expect_shapes("n 2, n", mu=mu, y=y)
+    if len(y) and not (y.min() >= 0 and y.max() < len(COLORS)):
+        raise ValueError(f"y must lie in 0 … {len(COLORS) - 1}, got {y.min()} … {y.max()}")
+    points = special.ndtr(mu) if as_share else np.asarray(mu)
+    for label in np.unique(y):
+        own = points[y == label]
+        ax.plot(*own.T, ".", color=COLORS[label], ms=3, mew=0)
+        candidates = own[:: -(-len(own) // 300)]  # of a large class every other, or third, …
+        central = candidates[np.abs(candidates[:, None] - candidates).sum(axis=(1, 2)).argmin()]
+        left, height = central
+        name = ax.text(left, height, str(label), weight="bold", size=14, ha="center", va="center")
+        name.set_path_effects([withStroke(linewidth=3, foreground=PAPER)])
+    return _name_axes(ax, as_share)
+
+
+def decoded_plane(
+    decode: Callable[[np.ndarray], np.ndarray],
+    ax: Axes,
+    *,
+    height: int,
+    width: int,
+    side: int = 12,
+) -> Axes:
+    """Draw what a decoder makes of the plane of its two code numbers, evenly under the prior.
+
+    The standard normal distribution of each code number is cut into ``side`` parts of equal
+    probability, and the middle of each is decoded: every tile stands for one code in side². The
+    first number grows to the right, the second upwards; axes as in ``latent_scatter`` with
+    ``as_share``. Tiles are drawn in 16 steps of grey, so that the stored picture stays small.
+
+    Args:
+        decode: maps codes (side², 2), float32, to images (side², height · width) in [0, 1].
+        ax: where to draw.
+        height, width: of one image, in pixels.
+        side: tiles a row, at least 1.
+
+    Returns:
+        ``ax``.
+
+    Raises:
+        ValueError: ``side`` is below 1, or the images have another shape.
+    """
+    if side < 1:
+        raise ValueError(f"side must be at least 1, got {side}")
+    middles = special.ndtri((np.arange(side) + 0.5) / side)
+    z1, z2 = np.meshgrid(middles, middles[::-1])  # the top row has the largest z2
+    images = decode(np.stack([z1.ravel(), z2.ravel()], axis=1).astype(np.float32))
+    expect_shapes(f"{side**2} {height * width}", images=images)
+    sheet = np.clip(_tiled(images, height, width, side), 0, 1)
+    ax.imshow(np.round(15 * sheet) / 15, vmin=0, vmax=1, extent=(0, 1, 0, 1))
+    return _name_axes(ax, as_share=True)
+
+
+def _name_axes(ax: Axes, as_share: bool) -> Axes:
+    if as_share:
+        ax.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    what = "share of the prior, " if as_share else ""
+    ax.set(aspect="equal", xlabel=what + "$z_1$", ylabel=what + "$z_2$")
+    return ax
+
+
+def _tiled(images: np.ndarray, height: int, width: int, n_columns: int) -> np.ndarray:
+    """Lay images out in reading order, nan in the gaps of one pixel."""
+    n_rows = -(-len(images) // n_columns)
+    sheet = np.full((n_rows * (height + 1) - 1, n_columns * (width + 1) - 1), np.nan)
+    for i, image in enumerate(images):
+        top, left = (i // n_columns) * (height + 1), (i % n_columns) * (width + 1)
+        sheet[top : top + height, left : left + width] = image.reshape(height, width)
+    return sheet

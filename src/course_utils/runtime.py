@@ -1,6 +1,7 @@
 """Seeds, device, threads, and what a bug report should say about the machine."""
 
 import importlib.metadata
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,42 @@ def device(name: str | None = None) -> "torch.device":
             f"name must be a device of this machine, got {name!r}: {reason}"
         ) from error
     return torch.device(name)
+
+
+def fast_precision() -> str:
+    """Return the quickest of PyTorch's precisions for float32 matrix products on this machine.
+
+    "medium" lets products round their factors to 8 bits of mantissa (bfloat16; on GPUs to 10 bits,
+    TF32) and sum in float32. It is quick where the hardware has such products: on GPUs, and on
+    CPUs with AMX or AVX512-BF16. Elsewhere it gains nothing, or loses, so it is "highest" there.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return "medium"
+    ask = getattr(torch.cpu, "get_capabilities", dict)  # older versions of PyTorch cannot tell
+    capabilities: dict[str, bool] = ask()
+    quick = any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))
+    return "medium" if quick else "highest"
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Inside the block, PyTorch uses only algorithms that give the same result at each run.
+
+    On a CPU, the same seed and number of threads do that already. On a GPU some sums are quicker
+    in any order; this forbids them, at a cost. Open the block before the first product on the GPU.
+    An operation that has no such algorithm raises a RuntimeError that names it.
+    """
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA's products ask for it
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 @contextmanager

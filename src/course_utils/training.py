@@ -17,6 +17,7 @@ from course_utils import runtime
 from course_utils.plots import COLORS
 
 Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
+Schedule = Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler]
 
 
 @dataclass
@@ -82,6 +83,7 @@ def fit(
     seed: int = 0,
     device: str | torch.device | None = None,
     optimizer: torch.optim.Optimizer | None = None,
+    schedule: Schedule | None = None,
     precision: str = "highest",
     progress: bool = True,
 ) -> History:
@@ -104,8 +106,11 @@ def fit(
         seed: of the order of the data and of any noise in the loss.
         device: None for a GPU if there is one, else the CPU.
         optimizer: in place of Adam; made from this model's parameters, on this device.
+        schedule: called once with the optimiser and the number of steps to come; what it returns,
+            one of ``torch.optim.lr_scheduler``, changes the step size after each step.
         precision: of float32 matrix products while training, "highest", "high" or "medium", as in
-            ``torch.set_float32_matmul_precision``; restored afterwards.
+            ``torch.set_float32_matmul_precision``, or "fast": "medium" where the machine has
+            hardware for it, else "highest". As before afterwards.
         progress: show a bar while training, and one line at the end.
 
     Raises:
@@ -121,12 +126,16 @@ def fit(
     held_out = None if x_val is None else _as_tensor("x_val", x_val, unit_range, place)
     generator = torch.Generator(place).manual_seed(seed)
     optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=rate, fused=True)
+    steps = epochs * -(-len(x) // batch_size)
+    scheduler = schedule(optimizer, steps) if schedule else None
     history, best = History(), None
     bar = tqdm(total=epochs, file=sys.stdout, leave=False, disable=not progress, unit="epoch")
     with matmul_precision(precision), bar:
         for epoch in range(1, epochs + 1):
             start = time.perf_counter()
-            history.train.append(_epoch(model, loss, x, batch_size, optimizer, generator, epoch))
+            history.train.append(
+                _epoch(model, loss, x, batch_size, optimizer, scheduler, generator, epoch)
+            )
             history.seconds += time.perf_counter() - start
             if held_out is not None:
                 history.val.append(evaluate(model, loss, held_out, seed=seed))
@@ -177,12 +186,15 @@ def matmul_precision(precision: str) -> Iterator[None]:
     """Compute float32 matrix products in ``precision`` inside the block, as before after it.
 
     Raises:
-        ValueError: it is not "highest", "high" or "medium".
+        ValueError: it is not "highest", "high", "medium" or "fast".
     """
-    if precision not in ("highest", "high", "medium"):
-        raise ValueError(f"precision must be 'highest', 'high' or 'medium', got {precision!r}")
+    if precision not in ("highest", "high", "medium", "fast"):
+        raise ValueError(
+            f"precision must be 'highest', 'high', 'medium' or 'fast', got {precision!r}"
+        )
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
+    chosen = runtime.fast_precision() if precision == "fast" else precision
+    torch.set_float32_matmul_precision(chosen)
     try:
         yield
     finally:
@@ -195,6 +207,7 @@ def _epoch(
     x: Tensor,
     batch_size: int,
     optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None,
     generator: torch.Generator,
     epoch: int,
 ) -> float:
@@ -207,6 +220,8 @@ def _epoch(
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
+        if scheduler:
+            scheduler.step()
         values[i] = value.detach()
     sizes = torch.tensor([float(len(rows)) for rows in batches])
     values = values.cpu()  # the only wait of the epoch

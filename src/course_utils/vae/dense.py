@@ -2,20 +2,21 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import Module
 
 from course_utils.shapes import expect_shapes
 from course_utils.vae.likelihoods import Bernoulli
 from course_utils.vae.small import reparameterize
 
 
-class Encoder(nn.Module):
+class Encoder(Module):
     """Map an image to the distribution of its code. Defined in chapter 13.
 
     ``Encoder(784, 400, 20)`` is 784 → 400 → (20, 20): hidden layers with an activation after each,
     then two heads without any, ``fc_mu`` and ``fc_logvar``.
     """
 
-    def __init__(self, *sizes: int, activation: type[nn.Module] = nn.ReLU) -> None:
+    def __init__(self, *sizes: int, activation: type[Module] = nn.ReLU) -> None:
         """Build the layers, with PyTorch's initial weights, from its global generator.
 
         Args:
@@ -36,14 +37,14 @@ class Encoder(nn.Module):
         return self.fc_mu(h), self.fc_logvar(h)
 
 
-class Decoder(nn.Module):
+class Decoder(Module):
     """Map a code to an image. Defined in chapter 13.
 
     ``Decoder(20, 400, 784)`` is 20 → 400 → 784, a sigmoid on the last layer. Losses use ``logits``,
     what the sigmoid gets: its logarithm is then never that of a rounded 0.
     """
 
-    def __init__(self, *sizes: int, activation: type[nn.Module] = nn.ReLU) -> None:
+    def __init__(self, *sizes: int, activation: type[Module] = nn.ReLU) -> None:
         """Build the layers, with PyTorch's initial weights, from its global generator.
 
         Args:
@@ -66,18 +67,15 @@ class Decoder(nn.Module):
         return torch.sigmoid(self.logits(z))
 
 
-class VAE(nn.Module):
+class VAE(Module):
     """A variational autoencoder of dense layers. Defined in chapter 13.
 
     ``VAE()`` is 784 → 400 → (20, 20), 20 → 400 → 784; ``VAE(784, 128, 64, 20)`` has two hidden
-    layers on either side. Its loss is ``negative_elbo``.
+    layers on either side. Its loss is ``negative_elbo``. ``latent_dim`` is k.
     """
 
     def __init__(
-        self,
-        *sizes: int,
-        likelihood: nn.Module | None = None,
-        activation: type[nn.Module] = nn.ReLU,
+        self, *sizes: int, likelihood: Module | None = None, activation: type[Module] = nn.ReLU
     ) -> None:
         """Build the layers, with PyTorch's initial weights, from its global generator.
 
@@ -92,14 +90,10 @@ class VAE(nn.Module):
         """
         super().__init__()
         self.sizes = sizes or (784, 400, 20)
+        self.latent_dim = self.sizes[-1]
         self.encoder = Encoder(*self.sizes, activation=activation)
         self.decoder = Decoder(*self.sizes[::-1], activation=activation)
         self.likelihood = likelihood or Bernoulli()
-
-    @property
-    def latent_dim(self) -> int:
-        """Numbers in a code, k."""
-        return self.sizes[-1]
 
     @property
     def needs_unit_range(self) -> bool:
@@ -133,7 +127,7 @@ class VAE(nn.Module):
         return self.decode(self.reparameterize(mu, logvar, generator)), mu, logvar
 
 
-def hidden_layers(sizes: tuple[int, ...], activation: type[nn.Module]) -> nn.Sequential:
+def hidden_layers(sizes: tuple[int, ...], activation: type[Module]) -> nn.Sequential:
     """Stack all dense layers but the last, an activation after each: (n, d) -> (n, sizes[-2]).
 
     Raises:
@@ -141,7 +135,7 @@ def hidden_layers(sizes: tuple[int, ...], activation: type[nn.Module]) -> nn.Seq
     """
     if len(sizes) < 3 or min(sizes) < 1:
         raise ValueError(f"sizes must be three or more numbers of at least 1, got {sizes}")
-    layers: list[nn.Module] = []
+    layers: list[Module] = []
     for d_in, d_out in zip(sizes[:-2], sizes[1:-1], strict=True):
         layers += [nn.Linear(d_in, d_out), activation()]
     return nn.Sequential(*layers)

@@ -1,0 +1,362 @@
+"""The exercises of chapter 14, How good is it?"""
+
+from typing import Any
+
+import numpy as np
+
+from course_utils.exercises.grading import Case, Exercise, Mistake
+
+
+# 14.1 --------------------------------------------------------------------------------------------
+def paired_difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Mean of a − b over images, and its standard error; (n,) each."""
+    difference = a - b
+    return difference.mean(), difference.std(ddof=1) / np.sqrt(len(difference))
+
+
+def _cases_1() -> list[Case]:
+    rng = np.random.default_rng(141)
+    hard = rng.normal(-100, 30, size=50)  # images differ far more than models do
+    return [
+        {"a": np.array([-90.0, -120.0, -60.0]), "b": np.array([-93.0, -122.0, -64.0])},
+        {"a": hard + rng.normal(1, 2, size=50), "b": hard},
+        {"a": rng.normal(size=7), "b": rng.normal(size=7)},
+    ]
+
+
+EXERCISE_1 = Exercise(
+    number="14.1",
+    solution=(paired_difference,),
+    cases=_cases_1,
+    mistakes=(
+        Mistake(
+            "this is the standard deviation of one image. The mean of n is √n times as sure.",
+            (lambda a, b: ((a - b).mean(), (a - b).std(ddof=1)),),
+        ),
+        Mistake(
+            "divided by n. Variances of a sum add up, so the error of a mean falls with √n.",
+            (lambda a, b: ((a - b).mean(), (a - b).std(ddof=1) / len(a)),),
+        ),
+        Mistake(
+            "both errors added in squares, as for two different sets of images. The images are"
+            " the same: take the differences first.",
+            (
+                lambda a, b: (
+                    (a - b).mean(),
+                    np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / len(a)),
+                ),
+            ),
+        ),
+        Mistake(
+            "the variance with 1/n. From n images, whose mean is estimated too, divide by n − 1.",
+            (lambda a, b: ((a - b).mean(), (a - b).std() / np.sqrt(len(a))),),
+        ),
+        Mistake(
+            "b − a. Asked is by how much a is higher.",
+            (lambda a, b: ((b - a).mean(), paired_difference(a, b)[1]),),
+        ),
+    ),
+    hints=(
+        "One number for each image: a − b. Everything follows from these.",
+        "The standard error of a mean is the standard deviation, with n − 1, by √n.",
+        "d = a - b; d.mean(), d.std(ddof=1) / np.sqrt(len(d)).",
+    ),
+)
+
+
+# 14.2 --------------------------------------------------------------------------------------------
+def bound_of_weights(log_w: np.ndarray) -> np.ndarray:
+    """ln of the mean weight of each image: (n, K) -> (n,)."""
+    top = log_w.max(axis=1, keepdims=True)
+    return top[:, 0] + np.log(np.exp(log_w - top).mean(axis=1))
+
+
+def _unstable(log_w: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return np.log(np.exp(log_w).mean(axis=1))
+
+
+def _cases_2() -> list[Case]:
+    rng = np.random.default_rng(142)
+    return [
+        {"log_w": np.log([[1.0, 3.0], [2.0, 8.0], [5.0, 5.0]])},
+        {"log_w": rng.normal(-900, 20, size=(4, 30))},  # e^-900 is 0 in float64
+        {"log_w": rng.normal(800, 5, size=(3, 7))},  # e^800 is infinite
+    ]
+
+
+EXERCISE_2 = Exercise(
+    number="14.2",
+    solution=(bound_of_weights,),
+    cases=_cases_2,
+    mistakes=(
+        Mistake(
+            "a sum of weights: ln K is too much. Subtract it.",
+            (lambda log_w: bound_of_weights(log_w) + np.log(log_w.shape[1]),),
+        ),
+        Mistake(
+            "the mean of the logarithms is the ELBO. The mean goes inside the logarithm.",
+            (lambda log_w: log_w.mean(axis=1),),
+        ),
+        Mistake(
+            "right on paper. exp(-900) is 0 and exp(800) is infinite: take the largest out first.",
+            (_unstable,),
+        ),
+        Mistake(
+            "averaged over images, for each draw. Draws are the columns: axis 1.",
+            (lambda log_w: bound_of_weights(log_w.T),),
+        ),
+        Mistake(
+            "the best draw alone. That is up to ln K above the bound, and none itself.",
+            (lambda log_w: log_w.max(axis=1),),
+        ),
+        Mistake(
+            "one number for all images: it mixes their weights, and the likeliest image wins.",
+            (lambda log_w: bound_of_weights(log_w.reshape(1, -1))[0],),
+        ),
+    ),
+    hints=(
+        "Asked is ln((w₁ + … + w_K) / K), row by row, where ln w is given.",
+        "ln Σ exp(a_k) = m + ln Σ exp(a_k − m) for any m. Take m = max a_k.",
+        "m = log_w.max(axis=1, keepdims=True), and scipy.special.logsumexp does it for you.",
+    ),
+)
+
+
+# 14.3 --------------------------------------------------------------------------------------------
+def information(dec_w: np.ndarray, c: float) -> float:
+    """Mean rate of the exact posterior over the model's own images, rows at right angles."""
+    return 0.5 * np.log(1 + (dec_w**2).sum(axis=1) / c).sum()
+
+
+def _cases_3() -> list[Case]:
+    q, _ = np.linalg.qr(np.random.default_rng(143).normal(size=(9, 9)))
+    return [
+        {"dec_w": np.array([[1.0, 0.0]]), "c": 1 / 3},
+        {"dec_w": np.array([2.0, 0.7, 0.1])[:, None] * q[:3], "c": 0.25},
+        {"dec_w": np.array([0.5, 3.0, 1.1, 0.0])[:, None] * q[3:7], "c": 2.0},
+    ]
+
+
+EXERCISE_3 = Exercise(
+    number="14.3",
+    solution=(information,),
+    cases=_cases_3,
+    mistakes=(
+        Mistake(
+            "the ½ of the Gaussian is missing.",
+            (lambda dec_w, c: 2 * information(dec_w, c),),
+        ),
+        Mistake(
+            "a row's length, not squared: variances belong here.",
+            (lambda dec_w, c: 0.5 * np.log(1 + np.sqrt((dec_w**2).sum(axis=1)) / c).sum(),),
+        ),
+        Mistake(
+            "c is a variance already: do not square it.",
+            (lambda dec_w, c: 0.5 * np.log(1 + (dec_w**2).sum(axis=1) / c**2).sum(),),
+        ),
+        Mistake(
+            "these are bits. A nat is the natural logarithm's.",
+            (lambda dec_w, c: information(dec_w, c) / np.log(2),),
+        ),
+        Mistake(
+            "one number of the code after the other: their variances do not add up, their rates"
+            " do.",
+            (lambda dec_w, c: 0.5 * np.log(1 + (dec_w**2).sum() / c),),
+        ),
+        Mistake(
+            "the KL of an image whose code has mean zero. The means vary: by what, over images?",
+            (
+                lambda dec_w, c: (
+                    0.5
+                    * (
+                        1 / (1 + (dec_w**2).sum(axis=1) / c)
+                        - 1
+                        + np.log(1 + (dec_w**2).sum(axis=1) / c)
+                    ).sum()
+                ),
+            ),
+        ),
+    ),
+    hints=(
+        "With rows at right angles the posterior's variances are s_j = 1 / (1 + ‖V_j‖² / c).",
+        "The prior has variance 1 = mean of the posterior's variance + variance of its mean.",
+        "So the mean of mu_j² is 1 − s_j, and the KL comes down to −½ ln s_j for each j.",
+    ),
+)
+
+
+# 14.4 --------------------------------------------------------------------------------------------
+def active(mu: np.ndarray, logvar: np.ndarray, threshold: float) -> np.ndarray:
+    """Mark units whose mean varies over images by more than threshold: (n, k) -> (k,)."""
+    return mu.var(axis=0) > threshold
+
+
+def _cases_4() -> list[Case]:
+    rng = np.random.default_rng(144)
+    signs = np.repeat([[1.0], [-1.0]], 3, axis=0)  # variance 1
+    spread = np.array([0.11, 0.09, 0.005, 1.0, 0.02])
+    offset = np.array([0.0, 3.0, -2.0, 0.0, 0.4])
+    logvar = np.array([-3.0, 0.0, 1.0, -2.0, 0.0])
+    # not square, and so that rows vary in another way than columns
+    noisy = rng.normal(size=(400, 5)) * np.array([0.6, 0.15, 0.05, 0.02, 2.0])
+    return [
+        {"mu": signs * [0.2, 0.05], "logvar": np.full((6, 2), [-1.0, 0.0]), "threshold": 0.01},
+        {
+            "mu": signs * spread + offset,
+            "logvar": np.broadcast_to(logvar, (6, 5)).copy(),
+            "threshold": 0.01,
+        },
+        {
+            "mu": noisy + [0.0, 0.0, 1.0, 0.0, 0.0],
+            "logvar": np.broadcast_to(logvar, (400, 5)).copy(),
+            "threshold": 0.01,
+        },
+    ]
+
+
+EXERCISE_4 = Exercise(
+    number="14.4",
+    solution=(active,),
+    cases=_cases_4,
+    mistakes=(
+        Mistake(
+            "the standard deviation against a threshold for variances: 0.05 varies by 0.0025 only.",
+            (lambda mu, logvar, threshold: mu.std(axis=0) > threshold,),
+        ),
+        Mistake(
+            "the variance of z, noise included. An idle unit has a variance of one: all noise.",
+            (
+                lambda mu, logvar, threshold: (
+                    mu.var(axis=0) + np.exp(logvar).mean(axis=0) > threshold
+                ),
+            ),
+        ),
+        Mistake(
+            "over the units of one image. Asked is how one unit varies over images: axis 0.",
+            (lambda mu, logvar, threshold: mu.var(axis=1) > threshold,),
+        ),
+        Mistake(
+            "the mean square. A unit that says 3 for every image says nothing: subtract its mean.",
+            (lambda mu, logvar, threshold: (mu**2).mean(axis=0) > threshold,),
+        ),
+        Mistake(
+            "how many. Asked is which.",
+            (lambda mu, logvar, threshold: (mu.var(axis=0) > threshold).sum(),),
+        ),
+    ),
+    hints=(
+        "Which of the two arrays knows about the image? Does the other one matter here?",
+        "One number for each unit, over all images: axis 0.",
+        "mu.var(axis=0) > threshold.",
+    ),
+)
+
+
+# 14.5 --------------------------------------------------------------------------------------------
+def free_bits(kl: np.ndarray, floor: float) -> float:
+    """Σ_j max(mean KL of unit j, floor): (n, k) -> one number."""
+    return np.maximum(kl.mean(axis=0), floor).sum()
+
+
+def _cases_5() -> list[Case]:
+    kl = np.random.default_rng(145).gamma(0.5, size=(12, 6)) * np.array([0.1, 0.2, 3, 1, 0.5, 0])
+    return [
+        {"kl": np.array([[0.0, 2.0], [0.4, 4.0]]), "floor": 0.5},
+        {"kl": kl, "floor": 0.25},
+        {"kl": kl, "floor": 0.6},
+    ]
+
+
+EXERCISE_5 = Exercise(
+    number="14.5",
+    solution=(free_bits,),
+    cases=_cases_5,
+    mistakes=(
+        Mistake(
+            "the floor under the total: one loud unit pays for all, and the others may sleep.",
+            (lambda kl, floor: max(kl.sum(axis=1).mean(), kl.shape[1] * floor),),
+        ),
+        Mistake(
+            "min for max: this frees what lies above the floor, and the KL has no price any more.",
+            (lambda kl, floor: np.minimum(kl.mean(axis=0), floor).sum(),),
+        ),
+        Mistake(
+            "the floor image by image. Take the mean over the batch first: some images may need"
+            " less of a unit than others.",
+            (lambda kl, floor: np.maximum(kl, floor).mean(axis=0).sum(),),
+        ),
+        Mistake(
+            "a mean over units. The KL is a sum over them.",
+            (lambda kl, floor: np.maximum(kl.mean(axis=0), floor).mean(),),
+        ),
+        Mistake(
+            "a sum over images. The loss is a mean over them.",
+            (lambda kl, floor: np.maximum(kl.sum(axis=0), floor).sum(),),
+        ),
+        Mistake(
+            "the free nats subtracted: that differs by a constant, k times the floor.",
+            (lambda kl, floor: np.maximum(kl.mean(axis=0) - floor, 0).sum(),),
+        ),
+    ),
+    hints=(
+        "First one number for each unit: its mean over the images.",
+        "Then the larger of it and the floor, unit by unit.",
+        "np.maximum(kl.mean(axis=0), floor).sum().",
+    ),
+)
+
+
+# 14.6 --------------------------------------------------------------------------------------------
+def rates_at(eigenvalues: np.ndarray, c: float, beta: float) -> np.ndarray:
+    """Rate of each unit of the best linear-Gaussian model of the loss D + beta · R, noise c."""
+    return 0.5 * np.log(np.maximum(eigenvalues / (beta * c), 1.0))
+
+
+def _rates(by: Any) -> tuple[Any]:
+    return (lambda eigenvalues, c, beta: by(eigenvalues, beta * c),)
+
+
+EXERCISE_6 = Exercise(
+    number="14.6",
+    solution=(rates_at,),
+    cases=lambda: [
+        {"eigenvalues": np.array([8.0, 2.0, 0.5]), "c": 1.0, "beta": 1.0},
+        {"eigenvalues": np.array([0.7, 0.4, 0.25, 0.06, 0.02]), "c": 0.03, "beta": 4.0},
+        {"eigenvalues": np.geomspace(5, 0.01, 12), "c": 0.2, "beta": 0.5},
+    ],
+    mistakes=(
+        Mistake(
+            "a rate below zero? Where the noise is larger than the data's variance, the best"
+            " decoder has a row of zeros.",
+            _rates(lambda e, c: 0.5 * np.log(e / c)),
+        ),
+        Mistake(
+            "the code supplies λ − βc, not λ: noise is in every direction already (11.15).",
+            _rates(lambda e, c: 0.5 * np.log(1 + e / c)),
+        ),
+        Mistake(
+            "the ½ is missing.",
+            _rates(lambda e, c: np.log(np.maximum(e / c, 1.0))),
+        ),
+        Mistake(
+            "c divided by beta. A dearer code acts like more noise, not like less.",
+            (lambda eigenvalues, c, beta: rates_at(eigenvalues, c / beta**2, beta),),
+        ),
+        Mistake(
+            "beta left the model as it was: at the optimum the decoder knows its price.",
+            (lambda eigenvalues, c, beta: rates_at(eigenvalues, c, 1.0),),
+        ),
+        Mistake(
+            "the sum. Asked is the rate of each unit, to see which are dead.",
+            (lambda eigenvalues, c, beta: rates_at(eigenvalues, c, beta).sum(),),
+        ),
+    ),
+    hints=(
+        "D is error / (2c) and a constant. Divide D + βR by β: which c does the loss believe in?",
+        "So the model is that of (11.15) with βc for c: ‖V_j‖² = max(λ_j − βc, 0).",
+        "Put it into the result of exercise 14.3.",
+    ),
+)
+
+EXERCISES = (EXERCISE_1, EXERCISE_2, EXERCISE_3, EXERCISE_4, EXERCISE_5, EXERCISE_6)

@@ -1,0 +1,387 @@
+"""The exercises of chapter 18, β-VAE and disentanglement."""
+
+from typing import Any
+
+import numpy as np
+
+from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array
+
+
+# 18.1 --------------------------------------------------------------------------------------------
+def mig(information: np.ndarray, entropy_bits: np.ndarray) -> np.floating:
+    """Mutual information gap: (k, m) nats, (m,) bits -> one number."""
+    ordered = np.sort(information, axis=0)
+    return np.mean((ordered[-1] - ordered[-2]) / (np.log(2) * entropy_bits))
+
+
+def _cases_1() -> list[Case]:
+    rng = np.random.default_rng(181)
+    return [
+        {
+            "information": np.array([[1.2, 0.1], [0.4, 0.3], [0.1, 0.9]]),
+            "entropy_bits": np.array([2.0, 3.0]),
+        },
+        {
+            "information": rng.uniform(0.05, 1.5, size=(6, 4)),
+            "entropy_bits": rng.uniform(1, 4, size=4),
+        },
+        {
+            "information": rng.uniform(0.05, 1.5, size=(4, 4)),
+            "entropy_bits": rng.uniform(1, 4, size=4),
+        },
+    ]
+
+
+def _with_gap(gap: Any) -> Any:
+    return lambda information, bits: (gap(np.sort(information, axis=0)) / bits / np.log(2)).mean()
+
+
+def _by_numbers(information: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    ordered = np.sort(information, axis=1)
+    return ((ordered[:, -1] - ordered[:, -2]).mean() / (bits * np.log(2))).mean()
+
+
+EXERCISE_1 = Exercise(
+    number="18.1",
+    solution=(mig,),
+    cases=_cases_1,
+    mistakes=(
+        Mistake(
+            "the largest minus the smallest. The gap is to the second largest: the nearest rival.",
+            (_with_gap(lambda s: s[-1] - s[0]),),
+        ),
+        Mistake(
+            "the best number's information alone, without the gap.",
+            (_with_gap(lambda s: s[-1]),),
+        ),
+        Mistake(
+            "nats over bits. ln 2 · 1 bit = 0.693 nats: multiply the entropies by ln 2.",
+            (lambda information, bits: np.log(2) * mig(information, bits),),
+        ),
+        Mistake(
+            "multiplied by the wrong side: a bit is less than a nat, so bits become fewer nats.",
+            (lambda information, bits: np.log(2) ** 2 * mig(information, bits),),
+        ),
+        Mistake(
+            "not divided by the entropy: a gap in nats, not a share.",
+            (lambda information, bits: np.log(2) * mig(information, np.ones_like(bits)),),
+        ),
+        Mistake(
+            "sorted along the factors. The rivals are code numbers, the rows: axis 0.",
+            (_by_numbers,),
+        ),
+        Mistake(
+            "a sum over factors. The MIG is a mean.",
+            (lambda information, bits: len(bits) * mig(information, bits),),
+        ),
+        Mistake(
+            "the mean gap over the mean entropy. Each factor's gap has its own entropy.",
+            (
+                lambda information, bits: (
+                    mig(information, np.ones_like(bits)) / np.asarray(bits).mean()
+                ),
+            ),
+        ),
+    ),
+    hints=(
+        "Sort each column: np.sort(information, axis=0). The last two rows are what you need.",
+        "One bit is ln 2 nats. Bring the entropies to nats first.",
+        "The mean over factors of (best − second best) / entropy.",
+    ),
+)
+
+
+# 18.2 --------------------------------------------------------------------------------------------
+def water(
+    eigenvalues: np.ndarray, beta: float, c: float
+) -> tuple[np.floating | float, np.floating | float]:
+    """Rate and distortion (constant aside) of the best linear β-VAE."""
+    kept = eigenvalues[eigenvalues > beta * c]
+    lost = eigenvalues[eigenvalues <= beta * c]
+    rate = 0.5 * np.log(kept / (beta * c)).sum()
+    return rate, (len(kept) * beta * c + lost.sum()) / (2 * c)
+
+
+def _cases_2() -> list[Case]:
+    rng = np.random.default_rng(182)
+    return [
+        {"eigenvalues": np.array([2.0, 0.9, 0.1]), "beta": 4.0, "c": 0.1},
+        {"eigenvalues": rng.exponential(size=12), "beta": 2.5, "c": 0.2},
+        {"eigenvalues": rng.exponential(size=30), "beta": 0.5, "c": 0.7},
+    ]
+
+
+def _water_with(rate: Any = None, distortion: Any = None) -> Any:
+    def answer(eigenvalues: np.ndarray, beta: float, c: float) -> tuple[Any, Any]:
+        right = water(eigenvalues, beta, c)
+        level = beta * c
+        return (
+            rate(eigenvalues, level, c) if rate else right[0],
+            distortion(eigenvalues, level, c) if distortion else right[1],
+        )
+
+    return answer
+
+
+EXERCISE_2 = Exercise(
+    number="18.2",
+    solution=(water,),
+    cases=_cases_2,
+    mistakes=(
+        Mistake(
+            "directions under water have a negative rate here. They are dropped: their rate is 0.",
+            (_water_with(rate=lambda v, level, c: 0.5 * np.log(v / level).sum()),),
+        ),
+        Mistake(
+            "the rate lacks its ½: the KL is ½ ln of a ratio of variances.",
+            (_water_with(rate=lambda v, level, c: np.log(np.maximum(v, level) / level).sum()),),
+        ),
+        Mistake(
+            "log2 gives bits. The course counts in nats.",
+            (
+                _water_with(
+                    rate=lambda v, level, c: 0.5 * np.log2(np.maximum(v, level) / level).sum()
+                ),
+            ),
+        ),
+        Mistake(
+            "½ ln(1 + λ/βc) is the rate of a noisy channel. The data's variance holds the noise.",
+            (_water_with(rate=lambda v, level, c: 0.5 * np.log1p(v / level).sum()),),
+        ),
+        Mistake(
+            "a dropped direction loses all its variance λ, not βc.",
+            (_water_with(distortion=lambda v, level, c: len(v) * level / (2 * c)),),
+        ),
+        Mistake(
+            "a kept direction is not free: its error is the water level.",
+            (_water_with(distortion=lambda v, level, c: v[v <= level].sum() / (2 * c)),),
+        ),
+        Mistake(
+            "divided by 2βc. That is the distortion in the eyes of the noise βc; D has 2c.",
+            (_water_with(distortion=lambda v, level, c: np.minimum(v, level).sum() / (2 * level)),),
+        ),
+    ),
+    hints=(
+        "A kept direction has variance λ in the data and βc / λ in the posterior. What is its KL,"
+        " averaged over images, where the mean of mu² is 1 − βc / λ?",
+        "The rate of a kept direction is ½ ln(λ / βc), of a dropped one 0.",
+        "Errors: min(λ, βc) for each direction. The distortion is their sum by 2c.",
+    ),
+)
+
+
+# 18.3 --------------------------------------------------------------------------------------------
+def beaten(beta: np.ndarray, rate: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    """Mark each run that another one beats at the run's own price: (n,) each -> (n,)."""
+    runs = zip(beta, rate, distortion, strict=True)
+    return np.array([np.any(distortion + b * rate < d + b * r) for b, r, d in runs])
+
+
+def _cases_3() -> list[Case]:
+    rng = np.random.default_rng(183)
+    beta = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 1.0, 4.0, 8.0])
+    rate = 12 - 3 * np.log(beta) + rng.normal(size=8)
+    return [
+        {
+            "beta": np.array([1.0, 2.0, 4.0]),
+            "rate": np.array([14.0, 9.0, 7.0]),
+            "distortion": np.array([16.0, 18.0, 30.0]),
+        },
+        {
+            "beta": beta,
+            "rate": rate,
+            "distortion": 10 + 3 * beta + rng.normal(size=8),
+        },
+        {
+            "beta": np.array([16.0, 8.0, 2.0]),
+            "rate": np.array([2.0, 2.2, 6.0]),
+            "distortion": np.array([90.0, 91.0, 55.0]),
+        },
+    ]
+
+
+EXERCISE_3 = Exercise(
+    number="18.3",
+    solution=(beaten,),
+    cases=_cases_3,
+    mistakes=(
+        Mistake(
+            "losses at different prices compared: another β in the loss is another question.",
+            (lambda beta, rate, d: d + beta * rate > (d + beta * rate).min(),),
+        ),
+        Mistake(
+            "compared by ELBO, at the price 1. The run was asked to be best at its own β.",
+            (lambda beta, rate, d: d + rate > (d + rate).min(),),
+        ),
+        Mistake(
+            "the other runs' prices: column i must hold everybody at the price of run i.",
+            (
+                lambda beta, rate, d: np.any(
+                    d[None, :] + beta[None, :] * rate[None, :]
+                    < d[:, None] + beta[None, :] * rate[:, None],
+                    axis=1,
+                ),
+            ),
+        ),
+        Mistake(
+            "beaten in both terms only. A lower rate may pay for a higher distortion.",
+            (
+                lambda beta, rate, d: np.any(
+                    (rate[None, :] < rate[:, None]) & (d[None, :] < d[:, None]), axis=1
+                ),
+            ),
+        ),
+        Mistake(
+            "turned round: these are the runs that nobody beats.",
+            (lambda beta, rate, d: ~beaten(beta, rate, d),),
+        ),
+    ),
+    hints=(
+        "The price of run i is beta[i]. What would run j cost at that price?",
+        "cost[i, j] = distortion[j] + beta[i] * rate[j]. The run's own cost is cost[i, i].",
+        "Run i is beaten if the minimum of row i is below cost[i, i].",
+    ),
+)
+
+
+# 18.4 --------------------------------------------------------------------------------------------
+def pair_cost(sigma_1: np.ndarray, sigma_2: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """What two code numbers of these widths pay for a turn by alpha, in nats."""
+    p_1, p_2 = sigma_1**-2.0, sigma_2**-2.0
+    c, s = np.cos(alpha) ** 2, np.sin(alpha) ** 2
+    return 0.5 * np.log((c * p_1 + s * p_2) * (s * p_1 + c * p_2) / (p_1 * p_2))
+
+
+def _cases_4() -> list[Case]:
+    rng = np.random.default_rng(184)
+    return [
+        {
+            "sigma_1": np.array([0.5, 0.2]),
+            "sigma_2": np.array([1.0, 0.6]),
+            "alpha": np.array([np.pi / 4, np.pi / 6]),
+        },
+        {
+            "sigma_1": rng.uniform(0.05, 1, size=20),
+            "sigma_2": rng.uniform(0.05, 1, size=20),
+            "alpha": rng.uniform(-3, 3, size=20),
+        },
+        {
+            "sigma_1": np.full(9, 0.3),
+            "sigma_2": np.geomspace(0.1, 0.9, 9),
+            "alpha": np.linspace(0.1, 1.4, 9),
+        },
+    ]
+
+
+def _by_variances(sigma_1: np.ndarray, sigma_2: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    v_1, v_2 = sigma_1, sigma_2  # read as variances
+    return pair_cost(np.sqrt(v_1), np.sqrt(v_2), alpha)
+
+
+def _with_marginals(sigma_1: np.ndarray, sigma_2: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    # KL of the diagonal Gaussian with S's own diagonal, (18.9)'s sum without the inverse
+    v_1, v_2 = sigma_1**2, sigma_2**2
+    c, s = np.cos(alpha) ** 2, np.sin(alpha) ** 2
+    a, b = c * v_1 + s * v_2, s * v_1 + c * v_2
+    return 0.5 * (np.log(v_1 * v_2) + np.log(a) + np.log(b))
+
+
+EXERCISE_4 = Exercise(
+    number="18.4",
+    solution=(pair_cost,),
+    cases=_cases_4,
+    mistakes=(
+        Mistake("the ½ of (18.9) is missing.", (lambda a, b, t: 2 * pair_cost(a, b, t),)),
+        Mistake(
+            "the widths taken for variances. (18.9) has σ².",
+            (_by_variances,),
+        ),
+        Mistake(
+            "the diagonal of S′ where its inverse's belongs: precisions add, not variances.",
+            (_with_marginals,),
+        ),
+        Mistake(
+            "sin² α cos² α is ¼ sin² 2α.",
+            (lambda a, b, t: 0.5 * np.log(1 + np.sin(2 * t) ** 2 * (b / a - a / b) ** 2),),
+        ),
+        Mistake(
+            "the angle's double is missing: nothing is gained or lost at a quarter turn.",
+            (lambda a, b, t: 0.5 * np.log(1 + 0.25 * np.sin(t) ** 2 * (b / a - a / b) ** 2),),
+        ),
+        Mistake(
+            "the first term of ln(1 + u) alone: good for small turns only.",
+            (lambda a, b, t: 0.125 * np.sin(2 * t) ** 2 * (b / a - a / b) ** 2,),
+        ),
+    ),
+    hints=(
+        "Q has the rows (c, s) and (−s, c). The new precisions are c²/σ₁² + s²/σ₂² and"
+        " s²/σ₁² + c²/σ₂².",
+        "Multiply the two and by σ₁²σ₂²; use c² + s² = 1, so c⁴ + s⁴ = 1 − 2c²s².",
+        "½ ln(1 + c²s² (σ₂/σ₁ − σ₁/σ₂)²).",
+    ),
+)
+
+
+# 18.5 --------------------------------------------------------------------------------------------
+def spoil(z: np.ndarray) -> np.ndarray:
+    """Say everything twice: (n, k) -> (n, 2k)."""
+    return np.tile(z, 2)
+
+
+def _cases_5() -> list[Case]:
+    rng = np.random.default_rng(185)
+    return [{"z": rng.normal(size=(1500, 3))}, {"z": rng.uniform(-1, 1, size=(1200, 4)) ** 3}]
+
+
+def _judge_5(case: Case, came: Any) -> None:
+    from course_utils.disentanglement import (
+        entropies,
+        mutual_information,
+        mutual_information_gap,
+    )
+
+    z, code = case["z"], as_array(came)
+    if code is None or code.ndim != 2 or len(code) != len(z) or code.shape[1] < 2:
+        shape = "no array of numbers" if code is None else f"shape {code.shape}"
+        raise Wrong(f"an array of shape ({len(z)}, two or more)", shape)
+    if not np.isfinite(code).all():
+        raise Wrong("finite numbers", "nan or infinite numbers")
+    with_bias = np.column_stack([code, np.ones(len(z))])
+    rest = z - with_bias @ np.linalg.lstsq(with_bias, z, rcond=None)[0]
+    if np.abs(rest).max() > 1e-6 * np.abs(z).max():
+        share = float((rest**2).sum() / ((z - z.mean(axis=0)) ** 2).sum())
+        raise Wrong("z given back by a linear map", f"{share:.2g} of its variance is lost")
+    gap = mutual_information_gap(mutual_information(code, z), entropies(z)).mean()
+    if gap > 0.01:
+        raise Wrong("a MIG of 0", f"a MIG of {gap:.3f}")
+
+
+EXERCISE_5 = Exercise(
+    number="18.5",
+    solution=(spoil,),
+    cases=_cases_5,
+    judge=_judge_5,
+    mistakes=(
+        Mistake("nothing changed: this code has a MIG near 1.", (lambda z: 1.0 * z,)),
+        Mistake(
+            "order and sign do not matter to the MIG: each factor still has one number.",
+            (lambda z: -z[:, ::-1],),
+        ),
+        Mistake("a code that knows nothing: z is lost.", (lambda z: 0.0 * z,)),
+        Mistake(
+            "only the first number has a rival. Every factor needs one.",
+            (lambda z: np.column_stack([z, z[:, 0]]),),
+        ),
+        Mistake(
+            "a shared sum gives a rival that knows too little. It must know as much as the best.",
+            (lambda z: np.column_stack([z, z.sum(axis=1)]),),
+        ),
+    ),
+    hints=(
+        "The gap is to the second best. When is the second as good as the best?",
+        "Give each factor two numbers.",
+        "np.concatenate([z, z], axis=1).",
+    ),
+)
+
+EXERCISES = (EXERCISE_1, EXERCISE_2, EXERCISE_3, EXERCISE_4, EXERCISE_5)

@@ -1,0 +1,172 @@
+"""The strong VAE of chapter 14: how it is trained, and what came of it.
+
+``python -m course_utils.recipe`` trains it twice, for a short and for a long time, evaluates both
+on all test images and stores the numbers beside this package. Chapter 14 reads them with
+``stored``. Needs MNIST, two cores, and about twenty minutes.
+"""
+
+import argparse
+import ast
+import hashlib
+import inspect
+import json
+import textwrap
+from collections.abc import Callable
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from course_utils import data, evaluation, runtime, training, vae
+
+SEED = 14
+SAMPLES = 500
+
+
+class Recipe(NamedTuple):
+    """What is trained, and for how long."""
+
+    epochs: int
+    sizes: tuple[int, ...] = (784, 512, 512, 50)
+    batch_size: int = 128
+    rate: float = 3e-3
+
+
+RECIPES = {"short": Recipe(epochs=55), "long": Recipe(epochs=190)}
+
+
+def fresh_negative_elbo(model: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
+    """Compute minus the ELBO of images that are drawn anew from their grey values at each step.
+
+    A pixel of grey value x_j is 1 with probability x_j. So no image of zeros and ones is seen
+    twice, and none can be learned by heart.
+
+    Args:
+        model: any VAE with a Bernoulli likelihood.
+        x: (n, d) grey images in [0, 1].
+        generator: of the pixels and of the codes.
+
+    Returns:
+        One number, a mean over images, in nats.
+    """
+    pixels = torch.rand(x.shape, generator=generator, device=x.device) < x
+    return vae.negative_elbo(model, pixels.float(), generator)
+
+
+def one_cycle(
+    optimizer: torch.optim.Optimizer, steps: int, *, rate: float
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Let the step size rise to ``rate`` for a tenth of the steps, then fall to almost nothing.
+
+    Source:
+        Smith and Topin (2019), https://arxiv.org/abs/1708.07120.
+    """
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
+
+
+def train(recipe: Recipe, x: Tensor, *, progress: bool = True) -> tuple[vae.VAE, training.History]:
+    """Train a VAE on grey images (n, 784) as the recipe says; the seed is ``SEED``."""
+    runtime.seed(SEED)
+    model = vae.VAE(*recipe.sizes, activation=nn.SiLU)
+    history = training.fit(
+        model,
+        fresh_negative_elbo,
+        x,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        rate=recipe.rate,
+        seed=SEED,
+        schedule=partial(one_cycle, rate=recipe.rate),
+        precision="fast",
+        progress=progress,
+    )
+    return model, history
+
+
+def measure(model: vae.VAE, x: Tensor, *, samples: int = SAMPLES) -> dict[str, Any]:
+    """Evaluate on test images of zeros and ones (n, 784); every number in nats a mean over them."""
+    terms = evaluation.elbo(model, x, samples=10, seed=SEED)
+    bound = evaluation.importance_weighted_bound(model, x, samples=samples, seed=SEED)
+    return {
+        "n_test": len(x),
+        "samples": samples,
+        "bound": round(bound.mean().item(), 3),
+        "standard_error": round(bound.std().item() / len(x) ** 0.5, 3),
+        "elbo": round(terms.value, 3),
+        "rate": round(terms.rate, 3),
+        "distortion": round(terms.distortion, 3),
+        "active_units": int(evaluation.active_units(model, x).sum()),
+    }
+
+
+def code_hash() -> str:
+    """A hash of the code that the stored numbers follow from; comments and docstrings aside."""
+    parts = (
+        *(Recipe, fresh_negative_elbo, one_cycle, train, measure),
+        *(training.fit, training._epoch, data.binarise),
+        *(evaluation.elbo, evaluation.importance_weighted_bound, evaluation.log_importance_weights),
+        *(evaluation.active_units, evaluation.posteriors),
+        *(vae.VAE, vae.Encoder, vae.Decoder, vae.dense.hidden_layers, vae.Bernoulli),
+        *(vae.negative_elbo, vae.kl_divergence, vae.reparameterize),
+    )
+    text = "\n".join(map(_bare_source, parts)) + repr((SEED, SAMPLES, RECIPES))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _bare_source(part: Callable | type) -> str:
+    """The lines of a definition that do something."""
+    source = textwrap.dedent(inspect.getsource(part))
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node):
+            doc = node.body[0]
+            for i in range(doc.lineno - 1, doc.end_lineno or doc.lineno):
+                lines[i] = ""
+    kept = (line.split("  # ")[0].rstrip() for line in lines)
+    return "\n".join(line for line in kept if line and not line.lstrip().startswith("#"))
+
+
+def stored() -> dict[str, Any]:
+    """Return the stored numbers: ``seed``, ``code``, and for each recipe what ``measure`` gave."""
+    return json.loads(_file().read_text(encoding="utf-8"))
+
+
+def _file() -> Path:
+    return Path(str(files("course_utils") / "stored" / "recipe_mnist.json"))
+
+
+def main(names: list[str]) -> None:
+    """Train the recipes of these names, and store what came of them in one step."""
+    mnist = data.mnist()
+    x, x_test = torch.from_numpy(mnist.x_train), torch.from_numpy(data.binarise(mnist.x_test, SEED))
+    result: dict[str, Any] = {"seed": SEED, "code": code_hash()}
+    for name in names:
+        recipe = RECIPES[name]
+        print(f"{name}: {recipe}", flush=True)
+        model, history = train(recipe, x)
+        result[name] = {
+            "epochs": recipe.epochs,
+            "seconds": round(history.seconds),
+            "threads": torch.get_num_threads(),
+            "hidden": list(recipe.sizes[1:-1]),
+            "latent_dim": recipe.sizes[-1],
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "train_loss": round(history.train[-1], 3),
+            **measure(model, x_test),
+        }
+        print(json.dumps(result[name]), flush=True)
+    if names == list(RECIPES):
+        part = _file().with_suffix(".part")
+        part.parent.mkdir(exist_ok=True)
+        part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        part.replace(_file())
+        print("stored; `make outputs NB=14` shows it in the chapter")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Train the strong VAE of chapter 14.")
+    parser.add_argument("names", nargs="*", help="short, long; without a name both, and stored")
+    main(parser.parse_args().names or list(RECIPES))

@@ -1,0 +1,103 @@
+"""The race of `make bench` is fair: one model, one loss, and what the page says of it holds."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import bench  # noqa: E402
+
+from course_utils import data, runtime  # noqa: E402
+from course_utils.training import evaluate  # noqa: E402
+from course_utils.vae import VAE, negative_elbo  # noqa: E402
+
+PAGE = Path(__file__).parents[1] / "book" / "speed.md"
+
+
+@pytest.fixture(scope="module")
+def images():
+    return data.stroke_digits(512, seed=0).images
+
+
+@pytest.fixture(scope="module")
+def rows(images):
+    with runtime.threads(1):
+        return [*bench.race(images, images, 2), bench.numpy_row(images, images, 2)]
+
+
+def test_every_way_to_train_comes_to_about_the_same_loss(rows):
+    losses = [row.loss for row in rows]
+    assert max(losses) < 0.6 * 784 * np.log(2), "all have learned something"
+    assert max(losses[:-1]) < 1.03 * min(losses[:-1])
+    # the NumPy one starts from other weights, which 8 steps do not forget
+    assert abs(losses[-1] - losses[0]) < 0.2 * losses[0]
+
+
+def test_the_tutorials_loss_is_ours():
+    torch.manual_seed(1)
+    model, x = VAE(), torch.rand(7, 784)
+    torch.manual_seed(2)
+    expected = bench.tutorial_loss(model, x)
+    torch.manual_seed(2)
+    torch.testing.assert_close(negative_elbo(model, x), expected)
+
+
+def test_the_tutorials_images_are_the_tensors_to_a_grey_step(images):
+    dataset = bench.TutorialImages(images)
+    assert len(dataset) == len(images) and dataset[3].shape == (1, 28, 28)
+    shown = torch.stack([dataset[i] for i in range(20)]).flatten(1)
+    torch.testing.assert_close(shown, torch.from_numpy(images[:20]), atol=0.501 / 255, rtol=0)
+
+
+def test_every_image_is_drawn_once_an_epoch():
+    x = torch.arange(300.0)[:, None]
+    batches = list(bench.shuffled(x))
+    assert [len(b) for b in batches] == [128, 128, 44]
+    assert sorted(torch.cat(batches)[:, 0].tolist()) == x[:, 0].tolist()
+
+
+def test_training_in_any_precision_leaves_the_precision_as_it_was(images):
+    before = torch.get_float32_matmul_precision()
+    bench.race(images[:128], images[:128], 1)
+    assert torch.get_float32_matmul_precision() == before
+    assert evaluate(VAE(), negative_elbo, images[:8]) > 0
+
+
+def test_growth_reports_seconds_and_megabytes(capsys):
+    bench.grow(256)
+    seconds, megabytes = map(float, capsys.readouterr().out.split())
+    assert seconds > 0 and 50 < megabytes < 10_000
+
+
+def table(first_cell):
+    """Read the rows of the page's table whose heading begins with ``first_cell``."""
+    lines = PAGE.read_text(encoding="utf-8").split(f"| {first_cell} |")[1].split("\n\n")[0]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines.splitlines()[2:]]
+
+
+def test_the_page_shows_the_rows_that_the_race_has():
+    names = [name for name, _ in bench.ladder(np.zeros((1, 784), dtype=np.float32))]
+    assert [row[0] for row in table("training")] == [*names, "chapter 12, NumPy alone"]
+
+
+def test_the_pages_numbers_hold_what_the_course_promises():
+    rows = {name: list(map(float, numbers)) for name, *numbers in table("training")}
+    seconds, ratio, loss = rows["course_utils.training.fit"]
+    slow, _, slow_loss = rows["the tutorial's loop"]
+    assert ratio >= 3.5 and abs(slow / seconds - ratio) < 0.1 * ratio
+    assert abs(loss / slow_loss - 1) < 0.005
+
+
+def test_time_and_memory_grow_no_faster_than_the_number_of_images():
+    small, middle, large = (list(map(float, row)) for row in table("images"))
+    assert 4 < large[1] / middle[1] < 8, "six times the images"
+    per_image = (large[2] - middle[2]) * 1e6 / (large[0] - middle[0])
+    assert 0.7 * 4 * 784 < per_image < 2.5 * 4 * 784, "bytes: at most two copies of the pixels"
+    assert small[1] < middle[1] < large[1]
+
+
+def test_the_page_names_the_command():
+    assert re.search(r"`make bench`", PAGE.read_text(encoding="utf-8"))

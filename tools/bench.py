@@ -1,0 +1,235 @@
+"""How fast the course trains, against the loop of the usual tutorial.
+
+python tools/bench.py [EPOCHS]    both, alternating, on the same model, batch size and data
+
+The rows of the first table add one change after another to the tutorial's loop. All train the VAE
+784-400-20 of chapter 13 with batches of 128, on MNIST where it is there, else on stroke digits.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from course_utils import data, runtime
+from course_utils.numpy_nn import (
+    adam_step,
+    batches,
+    flatten_layers,
+    init_layers,
+    unflatten_layers,
+)
+from course_utils.numpy_vae import vae_gradients, vae_terms
+from course_utils.training import evaluate, fit, matmul_precision
+from course_utils.vae import VAE, negative_elbo
+
+BATCH, RATE = 128, 1e-3
+SIZES = (1_000, 10_000, 60_000)
+
+
+class Row(NamedTuple):
+    """One line of the table: seconds an epoch (a median), and the held-out loss at the end."""
+
+    name: str
+    seconds: float
+    loss: float
+
+
+Way = Callable[[], "tuple[nn.Module, Callable[[], object]]"]  # a new model, and what trains it
+
+
+# ---- the loop of the usual tutorial, and its changes, one after another ------------------------
+
+
+class TutorialImages(Dataset):
+    """Images as torchvision's MNIST gives them: one a call, through PIL and ToTensor."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.to_tensor = runtime.torchvision().transforms.ToTensor()
+        self.images = torch.from_numpy(np.round(255 * x).astype(np.uint8)).reshape(-1, 28, 28)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.to_tensor(Image.fromarray(self.images[i].numpy(), mode="L"))
+
+
+def tutorial_loss(model: VAE, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Cross-entropy of probabilities plus KL, summed over the batch, as tutorials write it."""
+    recon_x, mu, logvar = model(x)
+    bce = F.binary_cross_entropy(recon_x, x, reduction="sum")
+    return (bce - 0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())) / len(x)
+
+
+def epoch_of(
+    batches: Iterable[Tensor],
+    model: VAE,
+    loss: Callable[..., Tensor],
+    optimizer: torch.optim.Optimizer,
+    *,
+    read_each_step: bool,
+) -> None:
+    """Train one epoch on ``batches``; ``read_each_step`` waits for the loss of every batch."""
+    model.train()
+    total: float | Tensor = 0.0
+    for x in batches:
+        x = x.view(len(x), -1)
+        optimizer.zero_grad()
+        value = loss(model, x)
+        value.backward()
+        optimizer.step()
+        total = total + (value.item() if read_each_step else value.detach())
+    float(total)
+
+
+def shuffled(x: Tensor) -> Iterable[Tensor]:
+    """Draw the batches of one epoch by index from images that lie in one tensor."""
+    return (x[rows] for rows in torch.randperm(len(x)).split(BATCH))
+
+
+def ladder(x: np.ndarray) -> list[tuple[str, Way]]:
+    """Name each way to train; each makes a model and a function that trains it for one epoch."""
+    loader = DataLoader(TutorialImages(x), batch_size=BATCH, shuffle=True)
+    resident = torch.from_numpy(x)
+
+    def way(
+        batches: Callable[[], Iterable[Tensor]],
+        *,
+        loss: Callable[..., Tensor] = tutorial_loss,
+        fused: bool = False,
+        read_each_step: bool = True,
+        precision: str = "highest",
+    ) -> tuple[nn.Module, Callable[[], object]]:
+        torch.manual_seed(0)
+        model = VAE()
+        optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=fused or None)
+
+        def one_epoch() -> None:
+            with matmul_precision(precision):
+                epoch_of(batches(), model, loss, optimizer, read_each_step=read_each_step)
+
+        return model, one_epoch
+
+    def with_fit() -> tuple[nn.Module, Callable[[], object]]:
+        torch.manual_seed(0)
+        model = VAE()
+        optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
+        options = {"epochs": 1, "optimizer": optimizer, "device": "cpu", "progress": False}
+        seeds = iter(range(1_000))
+        return model, lambda: fit(
+            model, negative_elbo, resident, precision="fast", seed=next(seeds), **options
+        )
+
+    ours = partial(way, lambda: shuffled(resident))
+    return [
+        ("the tutorial's loop", lambda: way(lambda: loader)),
+        ("images in one tensor", ours),
+        ("and the loss from logits", partial(ours, loss=negative_elbo)),
+        ("and a fused optimiser", partial(ours, loss=negative_elbo, fused=True)),
+        (
+            "and one reading an epoch",
+            partial(ours, loss=negative_elbo, fused=True, read_each_step=False),
+        ),
+        ("course_utils.training.fit", with_fit),
+    ]
+
+
+def race(x: np.ndarray, x_test: np.ndarray, epochs: int) -> list[Row]:
+    """Train in every way, in turns: epoch 1 of each, then epoch 2 of each, and so on."""
+    runs = {name: make() for name, make in ladder(x)}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(epochs):
+        for name, (_, one_epoch) in runs.items():
+            start = time.perf_counter()
+            one_epoch()
+            seconds[name].append(time.perf_counter() - start)
+    return [
+        Row(name, median(seconds[name]), evaluate(model, negative_elbo, x_test))
+        for name, (model, _) in runs.items()
+    ]
+
+
+def numpy_row(x: np.ndarray, x_test: np.ndarray, epochs: int) -> Row:
+    """Train the VAE of chapter 12, gradients by hand, at the same size."""
+    rng = np.random.default_rng(0)
+    layers = init_layers((784, 400, 40), rng) + init_layers((20, 400, 784), rng)
+    params = [each.astype(np.float32) for each in flatten_layers(layers)]
+    state, seconds = None, []
+    for _ in range(epochs):
+        start = time.perf_counter()
+        for rows in batches(len(x), BATCH, rng):
+            layers = unflatten_layers(params)
+            eps = rng.standard_normal((len(rows), 20), dtype=np.float32)
+            _, for_enc, for_dec = vae_gradients(x[rows], layers[:2], layers[2:], eps)
+            params, state = adam_step(
+                params, flatten_layers([*for_enc, *for_dec]), state, rate=RATE
+            )
+        seconds.append(time.perf_counter() - start)
+    layers = unflatten_layers(params)
+    eps = rng.standard_normal((len(x_test), 20), dtype=np.float32)
+    terms = vae_terms(x_test, layers[:2], layers[2:], eps)
+    return Row("chapter 12, NumPy alone", median(seconds), float(sum(map(np.mean, terms))))
+
+
+# ---- growth with the number of images ----------------------------------------------------------
+
+
+def grow(n: int) -> None:
+    """Print the seconds an epoch and the peak memory in MB of a training on n random images."""
+    x = torch.rand(n, 784, generator=torch.Generator().manual_seed(0))
+    history = fit(VAE(), negative_elbo, x, epochs=2, device="cpu", precision="fast", progress=False)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    megabytes = peak / (1024 if sys.platform != "darwin" else 1024**2)
+    print(f"{history.seconds / 2} {megabytes}")
+
+
+def growth() -> list[tuple[int, float, float]]:
+    """Measure each size in a process of its own: images, seconds an epoch, peak MB."""
+    rows = []
+    for n in SIZES:
+        command = [sys.executable, __file__, "--grow", str(n)]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        rows.append((n, float(said[-2]), float(said[-1])))
+    return rows
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the arguments ask for; the exit status."""
+    if arguments[:1] == ["--grow"]:
+        grow(int(arguments[1]))
+        return 0
+    epochs = int(arguments[0]) if arguments else 5
+    images = data.mnist(fallback=True)
+    print(f"{images.name}, {len(images.x_train)} images, {epochs} epochs,", end=" ")
+    print(
+        f"{torch.get_num_threads()} threads, products in {runtime.fast_precision()!r} precision\n"
+    )
+    rows = race(images.x_train, images.x_test, epochs)
+    rows.append(numpy_row(images.x_train, images.x_test, epochs))
+    print("| training | seconds an epoch | times as fast | held-out loss, nats |")
+    print("| --- | ---: | ---: | ---: |")
+    for row in rows:
+        ratio = rows[0].seconds / row.seconds
+        print(f"| {row.name} | {row.seconds:.2f} | {ratio:.1f} | {row.loss:.2f} |")
+    print("\n| images | seconds an epoch | peak memory, MB |\n| ---: | ---: | ---: |")
+    for n, seconds, megabytes in growth():
+        print(f"| {n} | {seconds:.3f} | {megabytes:.0f} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
