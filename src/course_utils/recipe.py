@@ -9,6 +9,7 @@ import argparse
 import ast
 import hashlib
 import inspect
+import itertools
 import json
 import textwrap
 from collections.abc import Callable
@@ -32,28 +33,31 @@ class Recipe(NamedTuple):
     epochs: int
     sizes: tuple[int, ...] = (784, 512, 512, 50)
     batch_size: int = 128
-    rate: float = 3e-3
+    rate: float = 2e-3
+    warm_up: float = 0.3
 
 
-RECIPES = {"short": Recipe(epochs=55), "long": Recipe(epochs=190)}
+RECIPES = {"short": Recipe(epochs=45), "long": Recipe(epochs=150)}
 
 
-def fresh_negative_elbo(model: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
-    """Compute minus the ELBO of images that are drawn anew from their grey values at each step.
+def fresh_and_warmed_up(steps: int) -> training.Loss:
+    """Make the loss: images drawn anew at each step, and a KL whose weight rises from 0 to 1.
 
     A pixel of grey value x_j is 1 with probability x_j. So no image of zeros and ones is seen
-    twice, and none can be learned by heart.
-
-    Args:
-        model: any VAE with a Bernoulli likelihood.
-        x: (n, d) grey images in [0, 1].
-        generator: of the pixels and of the codes.
+    twice, and none can be learned by heart. The weight of the KL is 1 from step ``steps`` on: until
+    then units of the code are cheap, and more of them are in use when the price has risen.
 
     Returns:
-        One number, a mean over images, in nats.
+        ``loss(model, x, generator)`` for grey images (n, d), a mean over images, in nats.
     """
-    pixels = torch.rand(x.shape, generator=generator, device=x.device) < x
-    return vae.negative_elbo(model, pixels.float(), generator)
+    count = itertools.count()
+
+    def loss(model: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
+        pixels = torch.rand(x.shape, generator=generator, device=x.device) < x
+        beta = min(1.0, next(count) / steps)
+        return vae.negative_elbo(model, pixels.float(), generator, beta=beta)
+
+    return loss
 
 
 def one_cycle(
@@ -71,9 +75,10 @@ def train(recipe: Recipe, x: Tensor, *, progress: bool = True) -> tuple[vae.VAE,
     """Train a VAE on grey images (n, 784) as the recipe says; the seed is ``SEED``."""
     runtime.seed(SEED)
     model = vae.VAE(*recipe.sizes, activation=nn.SiLU)
+    steps = recipe.epochs * -(-len(x) // recipe.batch_size)
     history = training.fit(
         model,
-        fresh_negative_elbo,
+        fresh_and_warmed_up(round(recipe.warm_up * steps)),
         x,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
@@ -105,7 +110,7 @@ def measure(model: vae.VAE, x: Tensor, *, samples: int = SAMPLES) -> dict[str, A
 def code_hash() -> str:
     """A hash of the code that the stored numbers follow from; comments and docstrings aside."""
     parts = (
-        *(Recipe, fresh_negative_elbo, one_cycle, train, measure),
+        *(Recipe, fresh_and_warmed_up, one_cycle, train, measure),
         *(training.fit, training._epoch, data.binarise),
         *(evaluation.elbo, evaluation.importance_weighted_bound, evaluation.log_importance_weights),
         *(evaluation.active_units, evaluation.posteriors),

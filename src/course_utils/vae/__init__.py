@@ -8,6 +8,8 @@ and ``forward(x)`` to (recon_x, mu, logvar). ``negative_elbo`` and ``course_util
 for no more.
 """
 
+from course_utils.vae.conditional import ConditionalVAE, with_labels
+from course_utils.vae.convolutional import ConvVAE
 from course_utils.vae.dense import VAE, Decoder, Encoder
 from course_utils.vae.likelihoods import Bernoulli, Gaussian, Laplace
 from course_utils.vae.small import SmallVAE, kl_divergence, negative_elbo, reparameterize
@@ -16,6 +18,8 @@ from course_utils.vae.weights import load_weights
 __all__ = [
     "VAE",
     "Bernoulli",
+    "ConditionalVAE",
+    "ConvVAE",
     "Decoder",
     "Encoder",
     "Gaussian",
@@ -25,4 +29,5 @@ __all__ = [
     "load_weights",
     "negative_elbo",
     "reparameterize",
+    "with_labels",
 ]
