@@ -9,7 +9,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import bench  # noqa: E402
-
 from course_utils import data, runtime  # noqa: E402
 from course_utils.training import evaluate  # noqa: E402
 from course_utils.vae import VAE, negative_elbo  # noqa: E402

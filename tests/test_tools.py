@@ -613,3 +613,13 @@ def test_a_stored_figure_is_small_and_looks_the_same():
     assert len(after) < len(before) and notebooks.small_png(after) == after
     seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(after))).convert("RGB")).astype(int)
     assert abs(seen - pixels.astype(int)).max() <= 6
+
+
+def test_a_stored_figure_that_would_be_too_large_has_fewer_colours():
+    pixels = np.random.default_rng(0).integers(0, 256, size=(280, 280)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    after = base64.b64decode(notebooks.small_png(base64.b64encode(buffer.getvalue()).decode()))
+    seen = Image.open(io.BytesIO(after))
+    assert len(seen.getcolors()) <= 64 and len(after) < 0.9 * len(buffer.getvalue())
+    assert abs(np.asarray(seen.convert("L")).astype(int) - pixels).max() <= 12

@@ -212,7 +212,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--grow"]:
         grow(int(arguments[1]))
         return 0
-    epochs = int(arguments[0]) if arguments else 5
+    epochs = int(arguments[0]) if arguments else 3
     images = data.mnist(fallback=True)
     print(f"{images.name}, {len(images.x_train)} images, {epochs} epochs,", end=" ")
     print(

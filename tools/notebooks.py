@@ -28,6 +28,7 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 # What folds a solution: Colab reads cellView, JupyterLab reads source_hidden.
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
 SECONDS_PER_CELL = 600
+BYTES_PER_PNG = 60_000  # the budget of a figure
 
 
 class Refused(Exception):
@@ -296,13 +297,19 @@ def with_small_pngs(nb: dict[str, Any]) -> dict[str, Any]:
 
 
 def small_png(encoded: str) -> str:
-    """A PNG in base64 with a palette of its own; as it is where that is no smaller."""
+    """A PNG in base64 with a palette of its own; as it is where that is no smaller.
+
+    256 colours, and 64 where the figure would otherwise be over the budget: sheets of grey digits.
+    """
     from PIL import Image  # comes with matplotlib
 
     png = base64.b64decode(encoded)
-    small = io.BytesIO()
     flat = Image.open(io.BytesIO(png)).convert("RGB")
-    flat.quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    for colours in (256, 64):
+        small = io.BytesIO()
+        flat.quantize(colours, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+        if len(small.getvalue()) <= BYTES_PER_PNG:
+            break
     return base64.b64encode(min(small.getvalue(), png, key=len)).decode()
 
 
