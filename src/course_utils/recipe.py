@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils import data, evaluation, runtime, training, vae
+from course_utils.vae.dense import hidden_layers
 
 SEED = 14
 SAMPLES = 500
@@ -109,12 +110,12 @@ def measure(model: vae.VAE, x: Tensor, *, samples: int = SAMPLES) -> dict[str, A
 
 def code_hash() -> str:
     """A hash of the code that the stored numbers follow from; comments and docstrings aside."""
-    parts = (
+    parts: tuple[Callable | type, ...] = (
         *(Recipe, fresh_and_warmed_up, one_cycle, train, measure),
         *(training.fit, training._epoch, data.binarise),
         *(evaluation.elbo, evaluation.importance_weighted_bound, evaluation.log_importance_weights),
         *(evaluation.active_units, evaluation.posteriors),
-        *(vae.VAE, vae.Encoder, vae.Decoder, vae.dense.hidden_layers, vae.Bernoulli),
+        *(vae.VAE, vae.Encoder, vae.Decoder, hidden_layers, vae.Bernoulli),
         *(vae.negative_elbo, vae.kl_divergence, vae.reparameterize),
     )
     text = "\n".join(map(_bare_source, parts)) + repr((SEED, SAMPLES, RECIPES))
