@@ -40,7 +40,7 @@ lab: .venv/.ready-lab ## Open JupyterLab on the chapters; ARGS="--no-browser" go
 outputs: .venv/.ready-test ## Execute the chapters that changed and store their outputs; NB="02 05" picks
 	@$(BIN)/python tools/notebooks.py outputs $(NB)
 
-bench: .venv/.ready-test ## Race the course's training against the usual tutorial's loop; EPOCHS=5 takes more
+bench: .venv/.ready-test ## Race the course's training against the usual tutorial's loop; EPOCHS=2 is quicker
 	@$(BIN)/python tools/bench.py $(EPOCHS)
 
 repository: .venv/.ready-book ## Set the address that Colab links use: URL=https://github.com/OWNER/NAME, or none

@@ -46,8 +46,8 @@ def test_the_tutorials_loss_is_ours():
 
 def test_the_tutorials_images_are_the_tensors_to_a_grey_step(images):
     dataset = bench.TutorialImages(images)
-    assert len(dataset) == len(images) and dataset[3].shape == (1, 28, 28)
-    shown = torch.stack([dataset[i] for i in range(20)]).flatten(1)
+    assert len(dataset) == len(images) and dataset[3][0].shape == (1, 28, 28)
+    shown = torch.stack([dataset[i][0] for i in range(20)]).flatten(1)
     torch.testing.assert_close(shown, torch.from_numpy(images[:20]), atol=0.501 / 255, rtol=0)
 
 
