@@ -39,7 +39,7 @@ class CodeCaught(Exception):
         self.z = z
 
 
-def probe(model: nn.Module, **methods: Callable[..., Any]) -> nn.Module:
+def stand_in(model: nn.Module, **methods: Callable[..., Any]) -> nn.Module:
     """Return a shallow copy of ``model`` with some methods replaced; weights are shared."""
     twin = copy.copy(model)
     for name, method in methods.items():
@@ -64,7 +64,7 @@ def catch_code(
     def log_likelihood(x: Tensor, z: Tensor, *rest: Any, **options: Any) -> Tensor:
         raise CodeCaught(z)
 
-    watched = probe(
+    watched = stand_in(
         model,
         encode=lambda *args, **options: (mu, logvar),
         decode=decode,
