@@ -64,11 +64,13 @@ def link_citations(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 def source_key(url: str) -> str:
     """Reduce an address to what identifies the source, or to "" where it names no host.
 
-    DOIs ignore case, and their brackets may be percent-encoded.
+    DOIs ignore case, and their brackets may be percent-encoded. Where there is a query, it names
+    the source, as on OpenReview.
     """
     parts = urlsplit(unquote(url))
     host = parts.netloc.removeprefix("www.")
-    return f"{host}{parts.path.rstrip('/')}".casefold() if host else ""
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{host}{parts.path.rstrip('/')}{query}".casefold() if host else ""
 
 
 def tooltip(citation: Citation) -> str:
