@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.diagnosis.probe import Finding, rows_of
+from course_utils.vae.small import kl_divergence, reparameterize
 
 ALMOST = {torch.float64: 1e-6, torch.float32: 1e-3}  # what rounding may leave of an exact zero
 
@@ -208,9 +209,9 @@ def check_code_is_used(model: nn.Module, batch: Tensor) -> Iterator[Finding]:
     x = rows_of(batch, max(256, len(batch)))
     mu, logvar = model.encode(x)
     dice = torch.Generator().manual_seed(0)
-    z = mu + torch.exp(logvar / 2) * torch.randn(mu.shape, generator=dice, dtype=mu.dtype)
+    z = reparameterize(mu, logvar, dice)
     other = z.roll(1, dims=0)
-    rate = float(0.5 * (mu**2 + torch.exp(logvar) - 1 - logvar).sum(dim=1).mean())
+    rate = float(kl_divergence(mu, logvar).mean())
     lost = float((_fit(model, x, z) - _fit(model, x, other)).mean())
     error = float((model.decode(mu).reshape(x.shape) - x).square().mean())
     spread = float((x - x.mean(dim=0)).square().mean())
