@@ -161,3 +161,12 @@ def test_scatter_and_plane_share_their_axes():
 def test_a_plane_or_scatter_that_does_not_fit_is_named(ax, draw, message):
     with pytest.raises(ValueError, match=message):
         draw(ax)
+
+
+def test_names_of_classes_in_one_place_stand_apart(ax):
+    rng = np.random.default_rng(2)
+    mu, y = rng.normal(size=(600, 2)), np.arange(600) % 3
+    plots.latent_scatter(mu, y, ax)
+    at = np.stack(list(texts(ax).values()))
+    gaps = np.linalg.norm(at[:, None] - at, axis=2)[np.triu_indices(3, 1)]
+    assert gaps.min() >= 0.07 * np.ptp(mu, axis=0).max()

@@ -106,7 +106,8 @@ def latent_scatter(mu: np.ndarray, y: np.ndarray, ax: Axes, *, as_share: bool = 
     """Draw codes of two numbers as points, each class in its colour and named at its middle.
 
     The name stands at the class's most central code, the one with the least summed distance to the
-    others: inside the class even where its mean is not.
+    others: inside the class even where its mean is not. Where another name is in the way, it stands
+    at the next one that is free.
 
     Args:
         mu: (n, 2), mean codes.
@@ -125,13 +126,16 @@ def latent_scatter(mu: np.ndarray, y: np.ndarray, ax: Axes, *, as_share: bool = 
     if len(y) and not (y.min() >= 0 and y.max() < len(COLORS)):
         raise ValueError(f"y must lie in 0 … {len(COLORS) - 1}, got {y.min()} … {y.max()}")
     points = special.ndtr(mu) if as_share else np.asarray(mu)
+    apart = 0.07 * np.ptp(points, axis=0).max() if len(points) else 0.0  # the width of a name
+    names: list[np.ndarray] = []
     for label in np.unique(y):
         own = points[y == label]
         ax.plot(*own.T, ".", color=COLORS[label], ms=3, mew=0)
         candidates = own[:: -(-len(own) // 300)]  # of a large class every other, or third, …
-        central = candidates[np.abs(candidates[:, None] - candidates).sum(axis=(1, 2)).argmin()]
-        left, height = central
-        name = ax.text(left, height, str(label), weight="bold", size=14, ha="center", va="center")
+        distance = np.abs(candidates[:, None] - candidates).sum(axis=(1, 2))
+        free = [all(np.linalg.norm(c - name) >= apart for name in names) for c in candidates]
+        names.append(candidates[np.where(free, distance, distance + distance.max() + 1).argmin()])
+        name = ax.text(*names[-1], str(label), weight="bold", size=14, ha="center", va="center")
         name.set_path_effects([withStroke(linewidth=3, foreground=PAPER)])
     return _name_axes(ax, as_share)
 

@@ -278,6 +278,10 @@ EXERCISE_5 = Exercise(
             (lambda kl, floor: max(kl.sum(axis=1).mean(), kl.shape[1] * floor),),
         ),
         Mistake(
+            "one floor under the sum of all units. λ is the floor of each unit by itself.",
+            (lambda kl, floor: max(kl.mean(axis=0).sum(), floor),),
+        ),
+        Mistake(
             "min for max: this frees what lies above the floor, and the KL has no price any more.",
             (lambda kl, floor: np.minimum(kl.mean(axis=0), floor).sum(),),
         ),
