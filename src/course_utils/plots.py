@@ -127,15 +127,16 @@ def latent_scatter(mu: np.ndarray, y: np.ndarray, ax: Axes, *, as_share: bool = 
         raise ValueError(f"y must lie in 0 … {len(COLORS) - 1}, got {y.min()} … {y.max()}")
     points = special.ndtr(mu) if as_share else np.asarray(mu)
     apart = 0.07 * np.ptp(points, axis=0).max() if len(points) else 0.0  # the width of a name
-    names: list[np.ndarray] = []
+    places: list[np.ndarray] = []
     for label in np.unique(y):
         own = points[y == label]
         ax.plot(*own.T, ".", color=COLORS[label], ms=3, mew=0)
         candidates = own[:: -(-len(own) // 300)]  # of a large class every other, or third, …
         distance = np.abs(candidates[:, None] - candidates).sum(axis=(1, 2))
-        free = [all(np.linalg.norm(c - name) >= apart for name in names) for c in candidates]
-        names.append(candidates[np.where(free, distance, distance + distance.max() + 1).argmin()])
-        name = ax.text(*names[-1], str(label), weight="bold", size=14, ha="center", va="center")
+        free = [all(np.linalg.norm(c - p) >= apart for p in places) for c in candidates]
+        x, height = candidates[np.where(free, distance, distance + distance.max() + 1).argmin()]
+        places.append(np.array([x, height]))
+        name = ax.text(x, height, str(label), weight="bold", size=14, ha="center", va="center")
         name.set_path_effects([withStroke(linewidth=3, foreground=PAPER)])
     return _name_axes(ax, as_share)
 
