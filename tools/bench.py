@@ -35,7 +35,7 @@ from course_utils.numpy_nn import (
     unflatten_layers,
 )
 from course_utils.numpy_vae import vae_gradients, vae_terms
-from course_utils.training import History, evaluate, fit, matmul_precision
+from course_utils.training import History, clear_denormals, evaluate, fit
 from course_utils.vae import VAE, negative_elbo
 
 BATCH, RATE = 128, 1e-3
@@ -90,23 +90,29 @@ def epoch_of(
     optimizer: torch.optim.Optimizer,
     *,
     read_each_step: bool,
+    denormals: bool,
 ) -> None:
-    """Train one epoch on ``batches``; ``read_each_step`` waits for the loss of every batch."""
+    """Train one epoch on ``batches``.
+
+    ``read_each_step`` waits for the loss of every batch; ``denormals`` lets them be.
+    """
     model.train()
     total: float | Tensor = 0.0
-    for x in batches:
+    for i, x in enumerate(batches):
         x = x.view(len(x), -1)
         optimizer.zero_grad()
         value = loss(model, x)
         value.backward()
         optimizer.step()
         total = total + (value.item() if read_each_step else value.detach())
+        if not denormals and i % 100 == 0:
+            clear_denormals(optimizer)
     float(total)
 
 
 def shuffled(x: Tensor) -> Iterable[Tensor]:
     """Draw the batches of one epoch by index from images that lie in one tensor."""
-    return (x[rows] for rows in torch.randperm(len(x)).split(BATCH))
+    return (x.index_select(0, rows) for rows in torch.randperm(len(x)).split(BATCH))
 
 
 def ladder(x: np.ndarray) -> list[tuple[str, Way]]:
@@ -120,15 +126,18 @@ def ladder(x: np.ndarray) -> list[tuple[str, Way]]:
         loss: Callable[..., Tensor] = tutorial_loss,
         fused: bool = False,
         read_each_step: bool = True,
-        precision: str = "highest",
+        denormals: bool = True,
     ) -> tuple[nn.Module, Callable[[], object]]:
         torch.manual_seed(0)
         model = VAE()
         optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=fused or None)
 
         def one_epoch() -> None:
-            with matmul_precision(precision):
-                epoch_of(batches(), model, loss, optimizer, read_each_step=read_each_step)
+            epoch_of(
+                *(batches(), model, loss, optimizer),
+                read_each_step=read_each_step,
+                denormals=denormals,
+            )
 
         return model, one_epoch
 
@@ -143,15 +152,16 @@ def ladder(x: np.ndarray) -> list[tuple[str, Way]]:
         )
 
     ours = partial(way, lambda: shuffled(resident))
+    from_logits = partial(ours, loss=negative_elbo)
+    fused = partial(from_logits, fused=True)
+    one_reading = partial(fused, read_each_step=False)
     return [
         ("the tutorial's loop", lambda: way(lambda: (x for x, _ in loader))),
         ("images in one tensor", ours),
-        ("and the loss from logits", partial(ours, loss=negative_elbo)),
-        ("and a fused optimiser", partial(ours, loss=negative_elbo, fused=True)),
-        (
-            "and one reading an epoch",
-            partial(ours, loss=negative_elbo, fused=True, read_each_step=False),
-        ),
+        ("and the loss from logits", from_logits),
+        ("and a fused optimiser", fused),
+        ("and one reading an epoch", one_reading),
+        ("and no denormal numbers", partial(one_reading, denormals=False)),
         ("course_utils.training.fit", with_fit),
     ]
 
