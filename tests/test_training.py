@@ -13,7 +13,7 @@ from torch import nn
 from course_utils import numpy_nn, runtime
 from course_utils.autoencoders import Autoencoder, cross_entropy_loss, squared_error_loss
 from course_utils.autoencoders.vanilla import load_layers, mlp
-from course_utils.training import History, evaluate, fit, matmul_precision
+from course_utils.training import History, clear_denormals, evaluate, fit, matmul_precision
 
 
 def images(n=50, d=6, seed=1):
@@ -94,6 +94,54 @@ def test_equal_seeds_give_equal_weights_also_with_noise_and_other_seeds_others()
         quiet(net, noisy_loss, images(), epochs=2, seed=seed)
     one, two, other = (torch.cat([p.flatten() for p in net.parameters()]) for net in nets)
     assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def denormals(optimizer):
+    """Count, in Adam's means of gradients, the numbers other than 0 that are below float32's."""
+    means = torch.cat([s["exp_avg"].ravel() for s in optimizer.state.values()]).abs()
+    return int(((means > 0) & (means < torch.finfo(torch.float32).tiny)).sum())
+
+
+def train_with_a_unit_that_dies(step_by_hand):
+    """Train 12 epochs of 100 batches, a unit off from the second on; weights and optimiser."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 6))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
+    x = torch.from_numpy(images(400))
+    for epoch in range(12):
+        if epoch == 1:
+            with torch.no_grad():
+                net[0].bias[2] = -10.0
+        options = {"epochs": 1, "batch_size": 4, "seed": epoch, "optimizer": optimizer}
+        if not step_by_hand:
+            quiet(net, squared_error_loss, x, **options)
+            continue
+        generator = torch.Generator().manual_seed(epoch)
+        for rows in torch.randperm(400, generator=generator).split(4):
+            optimizer.zero_grad()
+            squared_error_loss(net, x[rows]).backward()
+            optimizer.step()
+    return torch.cat([p.detach().ravel() for p in net.parameters()]), optimizer
+
+
+def test_denormal_numbers_are_cleared_while_training_and_no_weight_changes():
+    plain, optimizer = train_with_a_unit_that_dies(step_by_hand=True)
+    assert denormals(optimizer) == 6 + 1 + 6, "the weights into the unit, its bias, those out of it"
+    trained, ours = train_with_a_unit_that_dies(step_by_hand=False)
+    assert denormals(ours) == 0 and torch.equal(trained, plain)
+    clear_denormals(optimizer)
+    assert denormals(optimizer) == 0
+
+
+def test_clearing_denormals_leaves_what_an_optimiser_needs():
+    weight = nn.Parameter(torch.ones(4))
+    optimizer = torch.optim.Adam([weight])
+    weight.grad = torch.tensor([1e-32, -1e-33, 3e-31, 0.0])  # its mean is a tenth of it
+    optimizer.step()
+    clear_denormals(optimizer)
+    kept = optimizer.state[weight]["exp_avg"]
+    torch.testing.assert_close(kept, torch.tensor([0.0, 0.0, 3e-32, 0.0]), rtol=1e-6, atol=0)
+    clear_denormals(torch.optim.SGD([weight], lr=0.1))  # has no such means: nothing to do
 
 
 def test_early_stopping_goes_back_to_the_best_weights():
