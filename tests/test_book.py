@@ -446,8 +446,9 @@ def test_a_caption_without_its_figure_or_alt_text_is_a_warning(
 
 # ---- in a browser ------------------------------------------------------------------------------
 
-# Opens pages side by side, 390 pixels wide as a phone is, waits until each has drawn its formulas,
-# and leaves what it saw as JSON in its own text.
+# Opens pages one after another, 390 pixels wide as a phone is, waits until each has drawn its
+# formulas, looks, widens the page to a desk's 1400, looks for formulas that are wider than their
+# column, and leaves what it saw as JSON in its own text.
 HARNESS = """<!doctype html><meta charset="utf-8"><body><script>
 const pages = PAGES, seen = {}
 function look(frame) {
@@ -463,6 +464,12 @@ function look(frame) {
     asked: frame.contentWindow.asked || [],
   }
 }
+function broad(frame) {
+  const width = e => e.getBoundingClientRect().width
+  return [...frame.contentDocument.querySelectorAll('article mjx-container[display="true"]')]
+    .filter(e => width(e.querySelector("svg")) > width(e.parentElement) + 1)
+    .map(e => e.textContent)
+}
 async function open(page) {
   const frame = document.createElement("iframe")
   frame.style = "width: 390px; height: 800px"
@@ -472,6 +479,9 @@ async function open(page) {
   await frame.contentWindow.MathJax?.startup?.promise
   await new Promise(done => setTimeout(done, 1000))
   seen[page] = look(frame)
+  frame.style.width = "1400px"
+  await new Promise(done => setTimeout(done, 100))
+  seen[page].broad = broad(frame)
   frame.remove()
 }
 (async () => {
@@ -544,6 +554,14 @@ def test_equations_have_the_numbers_that_were_written(from_a_folder: dict[str, A
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_no_page_is_wider_than_a_phone(from_a_folder: dict[str, Any], name: str) -> None:
     assert from_a_folder[name]["wider"] <= 0
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_no_equation_is_wider_than_its_column_on_a_desk(
+    from_a_folder: dict[str, Any], name: str
+) -> None:
+    assert from_a_folder[name]["broad"] == []
 
 
 @needs_chromium

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "course_utils"
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+TEXTS = [*PATHS, ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))]
 FIRST_TORCH_CHAPTER = 4
 
 
@@ -135,6 +136,13 @@ def test_plain_markdown_only(path):
     for line in prose(path).splitlines():
         assert not re.match(r"\s*(```|:::+)\s*\{", line), line
         assert not re.search(r"\{(ref|numref|cite[:\w]*|doc|eq|term|prf:ref)\}`", line), line
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_no_line_ends_inside_a_number(path):
+    text = path.read_text(encoding="utf-8") if path.suffix == ".md" else prose(path)
+    found = re.findall(r"(?<![\d.,])\d{1,3} \d{3}(?!\d).*", text)
+    assert found == [], "between thousands and hundreds stands U+00A0, a space that does not break"
 
 
 @each_notebook
