@@ -1,6 +1,7 @@
 """One training loop for every model and every loss of the course."""
 
 import copy
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -265,13 +266,13 @@ def _as_tensor(name: str, x: np.ndarray | Tensor, unit_range: bool, place: torch
         raise ValueError(
             f"{name} must have shape (n, …) with n at least 1, got {tuple(tensor.shape)}"
         )
-    tensor = tensor.to(place, torch.float32)
-    if not torch.isfinite(tensor).all():
+    tensor = tensor.to(torch.float32)
+    low, high = float(tensor.min()), float(tensor.max())  # no copy, and nan where there is one
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"{name} must be finite, but has nan or infinite entries")
-    low, high = float(tensor.min()), float(tensor.max())
     if unit_range and (low < 0 or high > 1):
         raise ValueError(f"{name} must lie in [0, 1] for this loss, got {low:g} … {high:g}")
-    return tensor
+    return tensor.to(place)
 
 
 def _check(
