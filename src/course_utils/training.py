@@ -262,7 +262,7 @@ def _needs_unit_range(model: nn.Module, loss: Loss) -> bool:
 
 def _as_tensor(name: str, x: np.ndarray | Tensor, unit_range: bool, place: torch.device) -> Tensor:
     tensor = torch.as_tensor(x)
-    if tensor.ndim < 2 or len(tensor) == 0:
+    if tensor.ndim < 2 or tensor.numel() == 0:
         raise ValueError(
             f"{name} must have shape (n, …) with n at least 1, got {tuple(tensor.shape)}"
         )
