@@ -76,7 +76,8 @@ def test_units_that_died_leave_denormal_means_and_none_are_there_at_the_start(im
         few, none = bench.dead_units(images[:64], 1)
         dead, share = bench.dead_units(images[:64], 1_500)  # one batch, so one step, an epoch
     assert few < dead < 400 and none == 0.0
-    assert 0 < share < dead / 400, "no larger than the dead units' share of one side's weights"
+    # half of all weights are the encoder's; those of pixels that are never lit have no gradient
+    assert 0.5 * dead / 800 < share < 1.1 * dead / 800
 
 
 def table(first_cell):

@@ -97,7 +97,7 @@ def test_equal_seeds_give_equal_weights_also_with_noise_and_other_seeds_others()
 
 
 def denormals(optimizer):
-    """Count, in Adam's means of gradients, the numbers other than 0 that are below float32's."""
+    """Count, in Adam's means of gradients, the numbers that are denormal, 0 aside."""
     means = torch.cat([s["exp_avg"].ravel() for s in optimizer.state.values()]).abs()
     return int(((means > 0) & (means < torch.finfo(torch.float32).tiny)).sum())
 

@@ -83,6 +83,13 @@ def tutorial_loss(model: VAE, x: Tensor, generator: torch.Generator | None = Non
     return (bce - 0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())) / len(x)
 
 
+def fresh(*, fused: bool) -> tuple[VAE, torch.optim.Adam]:
+    """Make the network that all train, the same weights each time, and its optimiser."""
+    torch.manual_seed(0)
+    model = VAE()
+    return model, torch.optim.Adam(model.parameters(), lr=RATE, fused=fused or None)
+
+
 def epoch_of(
     batches: Iterable[Tensor],
     model: VAE,
@@ -128,23 +135,12 @@ def ladder(x: np.ndarray) -> list[tuple[str, Way]]:
         read_each_step: bool = True,
         denormals: bool = True,
     ) -> tuple[nn.Module, Callable[[], object]]:
-        torch.manual_seed(0)
-        model = VAE()
-        optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=fused or None)
-
-        def one_epoch() -> None:
-            epoch_of(
-                *(batches(), model, loss, optimizer),
-                read_each_step=read_each_step,
-                denormals=denormals,
-            )
-
-        return model, one_epoch
+        model, optimizer = fresh(fused=fused)
+        options = {"read_each_step": read_each_step, "denormals": denormals}
+        return model, lambda: epoch_of(batches(), model, loss, optimizer, **options)
 
     def with_fit() -> tuple[nn.Module, Callable[[], object]]:
-        torch.manual_seed(0)
-        model = VAE()
-        optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
+        model, optimizer = fresh(fused=True)
         options = {"epochs": 1, "optimizer": optimizer, "device": "cpu", "progress": False}
         seeds = iter(range(1_000))
         return model, lambda: fit(
@@ -215,15 +211,11 @@ def dead_units(x: np.ndarray, epochs: int) -> tuple[int, float]:
         The hidden units of the encoder that are off for every image, and the share of all of Adam's
         running means of gradients that are not 0 and smaller than float32's smallest normal number.
     """
-    torch.manual_seed(0)
-    resident, model = torch.from_numpy(x), VAE()
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
+    resident = torch.from_numpy(x)
+    model, optimizer = fresh(fused=True)
+    options = {"read_each_step": False, "denormals": True}
     for _ in range(epochs):
-        epoch_of(
-            *(shuffled(resident), model, negative_elbo, optimizer),
-            read_each_step=False,
-            denormals=True,
-        )
+        epoch_of(shuffled(resident), model, negative_elbo, optimizer, **options)
     with torch.no_grad():
         on = [(model.encoder.hidden(part) > 0).any(dim=0) for part in resident.split(10_000)]
     means = torch.cat([each["exp_avg"].ravel() for each in optimizer.state.values()]).abs()

@@ -112,7 +112,7 @@ def code_hash() -> str:
     """A hash of the code that the stored numbers follow from; comments and docstrings aside."""
     parts: tuple[Callable | type, ...] = (
         *(Recipe, fresh_and_warmed_up, one_cycle, train, measure),
-        *(training.fit, training._epoch, data.binarise),
+        *(training.fit, training._epoch, training.clear_denormals, data.binarise),
         *(evaluation.elbo, evaluation.importance_weighted_bound, evaluation.log_importance_weights),
         *(evaluation.active_units, evaluation.posteriors),
         *(vae.VAE, vae.Encoder, vae.Decoder, hidden_layers, vae.Bernoulli),

@@ -210,7 +210,8 @@ def clear_denormals(optimizer: torch.optim.Optimizer) -> None:
     tenth at each step: after some 800 steps it is below 1.2e-38, a *denormal* number, with which
     many processors are slow. It stays one, as 0.9 times four of the smallest steps rounds to four.
     From 1e-33 it takes 100 steps to get there, so once in 100 steps is enough. No weight changes:
-    Adam divides by at least 1e-8, and would have moved it by less than rate · 1e-25.
+    with the usual β₁ = 0.9 and ε = 1e-8, all steps to come would have moved it by less than
+    rate · 1e-23 together, far below the last digit of a weight.
 
     Source:
         Kingma and Ba (2015), Algorithm 1, https://arxiv.org/abs/1412.6980.
