@@ -56,6 +56,10 @@ EXERCISE_1 = Exercise(
             (lambda n, d, k, e, v, p, s: _terms(n, k, v, 0.0, s, d * e * p, d * e * p + s**2),),
         ),
         Mistake(
+            "the width stands where the variance belongs: sigma is a standard deviation.",
+            (lambda n, d, k, e, v, p, s: first_loss(n, d, k, e, v, p, s**0.5),),
+        ),
+        Mistake(
             "the ½ of the KL is missing.",
             (
                 lambda n, d, k, e, v, p, s: (

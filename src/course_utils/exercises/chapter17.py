@@ -47,6 +47,10 @@ EXERCISE_1 = Exercise(
             (_sizes(lambda n, k, s, p: -(-(n + 2 * p - k) // s) + 1, None),),
         ),
         Mistake(
+            "not rounded. A size is a whole number: // in place of /.",
+            (_sizes(lambda n, k, s, p: (n + 2 * p - k) / s + 1, None),),
+        ),
+        Mistake(
             "one short: with room for 0 steps there is still the first window.",
             (_sizes(lambda n, k, s, p: (n + 2 * p - k) // s, None),),
         ),
