@@ -101,6 +101,13 @@ def test_a_cell_that_speaks_has_a_stored_output(path):
 
 
 @each_notebook
+def test_a_cell_that_reads_mnist_says_so(path):
+    for cell in code_cells(path):
+        if "data.mnist(" in source(cell):
+            assert "mnist" in tags(cell), f"{cell['id']}: says something else where it is not"
+
+
+@each_notebook
 def test_the_opening_is_title_box_bootstrap_setup(path):
     first, bootstrap, setup = cells(path)[:3]
     number = path.stem[:2]
