@@ -1,10 +1,25 @@
-"""What all tests share: the tools can be imported, and nbval compares notebooks in normal form."""
+"""What all tests share: tools to import, chance that repeats, notebooks compared in normal form."""
 
 import sys
+
+from hypothesis import settings
+
+# The same examples in every run: a test that fails, fails again.
+settings.register_profile("course", derandomize=True)
+settings.load_profile("course")
 
 
 def pytest_configure(config):
     sys.path.insert(0, str(config.rootpath / "tools"))
+
+
+def pytest_runtest_setup():
+    """Seed PyTorch's global generator, from which layers take their first weights.
+
+    Without it a model's weights depend on the tests that its worker happened to run before.
+    """
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 def pytest_collection_modifyitems(items):
