@@ -95,7 +95,8 @@ def test_an_in_place_change_is_named(exercise, capsys):
                 arg += arg.dtype.type(1)  # whole numbers and booleans too
             elif isinstance(arg, list):
                 arg.append(1)
-        return exercise.solution[0](*args)
+        with np.errstate(all="ignore"):  # what it makes of the spoilt input is of no interest
+            return exercise.solution[0](*args)
 
     case = exercise.cases()[0]
     if not any(isinstance(value, (np.ndarray, list)) for value in case.values()):
