@@ -4,6 +4,8 @@ import sys
 
 from hypothesis import settings
 
+from course_utils import runtime
+
 # The same examples in every run: a test that fails, fails again.
 settings.register_profile("course", derandomize=True)
 settings.load_profile("course")
@@ -18,8 +20,7 @@ def pytest_runtest_setup():
 
     Without it a model's weights depend on the tests that its worker happened to run before.
     """
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)
+    runtime.seed(0)
 
 
 def pytest_collection_modifyitems(items):

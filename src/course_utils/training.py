@@ -263,10 +263,12 @@ def _needs_unit_range(model: nn.Module, loss: Loss) -> bool:
 
 def _as_tensor(name: str, x: np.ndarray | Tensor, unit_range: bool, place: torch.device) -> Tensor:
     tensor = torch.as_tensor(x)
-    if tensor.ndim < 2 or tensor.numel() == 0:
+    if tensor.ndim < 2 or len(tensor) == 0:
         raise ValueError(
             f"{name} must have shape (n, …) with n at least 1, got {tuple(tensor.shape)}"
         )
+    if tensor.numel() == 0:
+        raise ValueError(f"{name} must have rows that are not empty, got {tuple(tensor.shape)}")
     tensor = tensor.to(torch.float32)
     low, high = float(tensor.min()), float(tensor.max())  # no copy, and nan where there is one
     if not (math.isfinite(low) and math.isfinite(high)):
