@@ -77,6 +77,10 @@ EXERCISE_1 = Exercise(
             (lambda m, s, t: kl_to_standard_normal(m, 2 * np.log(s)),),
         ),
         Mistake(
+            "the logarithm is that of sigma² / tau²: the wide prior's own width stands in it too.",
+            (lambda m, s, t: 0.5 * ((s**2 + m**2) / t**2 - 1 - np.log(s**2)).sum(axis=1),),
+        ),
+        Mistake(
             "the −1 is missing, and the KL of the prior from itself is not zero.",
             (lambda m, s, t: 0.5 * ((s**2 + m**2) / t**2 - np.log(s**2 / t**2)).sum(axis=1),),
         ),

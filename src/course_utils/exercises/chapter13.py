@@ -52,6 +52,10 @@ EXERCISE_1 = Exercise(
             (_laplace_at(lambda error: float(np.median(error))),),
         ),
         Mistake(
+            "a mean over pixels too. ln p(x|z) of an image is the sum over its d pixels.",
+            (lambda x, x_hat: tuple(best_laplace(x, x_hat) / np.array([1, x.shape[1]])),),
+        ),
+        Mistake(
             "the constant is missing: each pixel brings −ln(2b).",
             (lambda x, x_hat: (best_laplace(x, x_hat)[0], -x.shape[1] * 1.0),),
         ),
