@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from notebooks import normal_form, picture
-from repository import address, bootstrap_source
+from bootstrap import checkout_source
+from repository import address
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "course_utils"
@@ -116,7 +117,7 @@ def test_the_opening_is_title_box_bootstrap_setup(path):
     for promise in ("> **After this chapter you can**", "> **You need**", "> **Time**"):
         assert promise in source(first)
     assert tags(bootstrap) == {"bootstrap"} and tags(setup) == {"setup"}
-    assert source(bootstrap) == bootstrap_source(*repository)
+    assert source(bootstrap) == checkout_source(*repository)
     assert source(setup).count("runtime.seed(") == 1
     everything = "\n".join(source(cell) for cell in code_cells(path))
     assert everything.count("runtime.seed(") == 1 and "np.random." not in re.sub(

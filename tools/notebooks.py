@@ -25,8 +25,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-# What folds a solution: Colab reads cellView, JupyterLab reads source_hidden.
+# What folds a cell: Colab reads cellView, JupyterLab reads source_hidden.
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
+TO_FOLD = {"bootstrap", "solution"}  # the tags of the cells that are folded
 SECONDS_PER_CELL = 600
 BYTES_PER_PNG = 60_000  # the budget of a figure
 
@@ -74,9 +75,9 @@ def normal_cell(cell: dict[str, Any], id_: str) -> dict[str, Any]:
 
 
 def normal_metadata(cell_tags: set[str]) -> dict[str, Any]:
-    """A cell's metadata: its tags, and what folds it where it is a solution."""
+    """A cell's metadata: its tags, and what folds it where it is a solution or the first cell."""
     metadata: dict[str, Any] = {"tags": sorted(cell_tags)} if cell_tags else {}
-    return metadata | FOLDED if "solution" in cell_tags else metadata
+    return metadata | FOLDED if cell_tags & TO_FOLD else metadata
 
 
 def normal_outputs(outputs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -248,25 +249,35 @@ def pngs_of(cell: dict[str, Any]) -> Iterator[str]:
 # ---- executing ---------------------------------------------------------------------------------
 
 
-def execute(nb: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The notebook with the outputs of a run in folder, by the Python that runs this.
+def execute(
+    nb: dict[str, Any],
+    folder: Path,
+    python: str = sys.executable,
+    environment: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """The notebook with the outputs of a run in folder.
 
+    python: the Python that runs it, with ipykernel; environment: its variables, by default ours.
     Raises Refused with the cell and the exception where a cell fails.
     """
     import nbformat
-    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    class OnlyThis(KernelSpecManager):
+        """Knows one kernel, that of python, and never another one of this machine."""
+
+        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+            command = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            return KernelSpec(argv=command, **KERNEL)
 
     fresh = nbformat.reads(normal_form(nb), as_version=4)
     started: list[int] = []
     client = NotebookClient(
         fresh,
-        # Without kernel folders the name python3 means this Python, and never another one's kernel.
-        km=AsyncKernelManager(
-            kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[])
-        ),
+        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=OnlyThis()),
         timeout=SECONDS_PER_CELL,
         record_timing=False,
         extra_arguments=["--log-level=ERROR"],
@@ -275,7 +286,7 @@ def execute(nb: dict[str, Any], folder: Path) -> dict[str, Any]:
     )
     with tempfile.TemporaryDirectory() as profile:
         try:
-            client.execute(env=kernel_environment(profile), cleanup_kc=True)
+            client.execute(env=kernel_environment(profile, environment), cleanup_kc=True)
         except CellExecutionError as error:
             problem = f"{error.ename}: {error.evalue}"
         except CellTimeoutError:
@@ -313,12 +324,14 @@ def small_png(encoded: str) -> str:
     return base64.b64encode(min(small.getvalue(), png, key=len)).decode()
 
 
-def kernel_environment(profile: str) -> dict[str, str]:
+def kernel_environment(profile: str, variables: dict[str, str] | None = None) -> dict[str, str]:
     """The environment of a kernel whose outputs depend on the notebook and not on who runs it.
 
-    profile: an empty folder, which takes the place of the user's IPython profile.
+    profile: an empty folder, which takes the place of the user's IPython profile; variables: what
+    the environment holds besides, by default what ours holds.
     """
-    environment = dict(os.environ, PYTHONHASHSEED="0", IPYTHONDIR=profile)
+    inherited = os.environ if variables is None else variables
+    environment = {**inherited, "PYTHONHASHSEED": "0", "IPYTHONDIR": profile}
     environment.pop("MPLBACKEND", None)  # the kernel draws inline
     return environment
 

@@ -2,7 +2,8 @@
 
 python tools/repository.py                     derive everything again, as after adding a chapter
 python tools/repository.py --url=ADDRESS       set https://github.com/OWNER/NAME, or none
-python tools/repository.py --branch=BRANCH     the branch that Colab opens, main without it
+python tools/repository.py --branch=BRANCH     the branch that Colab opens; with a new address and
+                                               without it, the one that this clone is on
 python tools/repository.py --check             say what does not follow from the address, exit 1
 
 Two things follow: the first code cell of every notebook, which installs the package on Colab, and
@@ -13,33 +14,19 @@ from __future__ import annotations
 
 import argparse
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bootstrap import checkout_source
 from notebooks import ROOT, Refused, heading, load, normal_form, notebooks, store, tags, text
 
 COLAB = "https://colab.research.google.com/github"
 START, END = "<!-- badges:start -->", "<!-- badges:end -->"
-
-INSTALL = """\
-try:  # on Colab, the course's package is installed first
-    import course_utils  # noqa: F401
-except ModuleNotFoundError:
-    %pip install -q "course-utils @ git+{url}@{branch}"
-"""
-EXPLAIN = """\
-try:  # where the course's package is missing, say how to get it
-    import course_utils  # noqa: F401
-except ModuleNotFoundError:
-    raise SystemExit(
-        "The package course_utils is not installed here. In a copy of the course, `make lab` opens "
-        "this chapter with it. Colab cannot install it yet, because this copy has no repository "
-        "address: run `make repository URL=https://github.com/OWNER/NAME` in it first."
-    ) from None
-"""
+PLACEHOLDER = "https://github.com/OWNER/NAME"  # as the messages here show it
 
 
 # ---- the address -------------------------------------------------------------------------------
@@ -49,6 +36,8 @@ def clean_url(url: str) -> str:
     """The address without `.git` and a closing slash, "" for `none`; Refused for any other kind."""
     if url == "none":
         return ""
+    if re.match(rf"{PLACEHOLDER}\b", url, re.IGNORECASE):
+        raise Refused(f"URL={url}: put your own account for OWNER and your repository for NAME")
     found = re.fullmatch(r"(https://github\.com/[A-Za-z0-9-]+/[A-Za-z0-9._-]+?)(\.git)?/?", url)
     if not found:
         raise Refused(
@@ -63,6 +52,16 @@ def clean_branch(branch: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._][A-Za-z0-9._/-]*", branch):
         raise Refused(f"BRANCH={branch}: expected letters, digits, and the signs . _ / -")
     return branch
+
+
+def current_branch(root: Path) -> str:
+    """The branch that this clone is on, main where it is on none or is no clone."""
+    command = ["git", "-C", str(root), "symbolic-ref", "--quiet", "--short", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError:  # no git here
+        return "main"
+    return done.stdout.strip() or "main"
 
 
 def address(config: str) -> tuple[str, str]:
@@ -89,11 +88,6 @@ def with_value(config: str, key: str, value: str) -> str:
 
 
 # ---- what follows from it ----------------------------------------------------------------------
-
-
-def bootstrap_source(url: str, branch: str) -> str:
-    """The source of a notebook's first code cell; url is "" while the address is unset."""
-    return (INSTALL.format(url=url, branch=branch) if url else EXPLAIN).rstrip("\n")
 
 
 def with_bootstrap(nb: dict[str, Any], source: str) -> dict[str, Any]:
@@ -171,7 +165,7 @@ def with_badges(readme: str, table: str) -> str:
 def derived(root: Path, url: str, branch: str) -> dict[Path, str]:
     """The text of every file that holds the address or follows from it."""
     files = {root / "_config.yml": with_address(read(root / "_config.yml"), url, branch)}
-    source = bootstrap_source(url, branch)
+    source = checkout_source(url, branch)
     for path in notebooks(root):
         old = load(path)
         try:
@@ -209,7 +203,8 @@ def run(root: Path, url: str | None, branch: str | None, check: bool) -> int:
     if url is None:
         new_url, new_branch = old_url, clean_branch(branch or old_branch)
     else:
-        new_url, new_branch = clean_url(url), clean_branch(branch or "main")
+        new_url = clean_url(url)
+        new_branch = clean_branch(branch or (current_branch(root) if new_url else "main"))
     files = derived(root, new_url, new_branch)
     differ = [path for path, content in files.items() if read(path) != content]
     for path in differ:

@@ -1,0 +1,185 @@
+"""Portable chapters: each carries the course's package inside itself and runs without a checkout.
+
+python tools/portable.py               write them to _build/portable, and a zip of all of them
+python tools/portable.py test [NB ...] run them where no checkout is (see elsewhere.py)
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import elsewhere
+from bootstrap import portable_source
+from course_utils.requirements import BASE, TORCH, Requirement
+from notebooks import ROOT, Refused, load, normal_form, notebooks, store, tags, text
+from repository import address, files_in, parsed, read, with_bootstrap
+
+BUNDLE = "autoencoders-course"  # the folder in the zip of all chapters, and the zip's name
+STAMP = (1980, 1, 1, 0, 0, 0)  # one date for all, so that the same content gives the same bytes
+PACKAGE_FILES = ("*.py", "*.json", "py.typed")
+
+
+# ---- what a chapter carries and needs ------------------------------------------------------------
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    """A zip of these files, the same for the same content."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, STAMP)
+            entry.external_attr = 0o644 << 16
+            opened.writestr(entry, files[name], zipfile.ZIP_DEFLATED, compresslevel=9)
+    return archive.getvalue()
+
+
+def package_archive(root: Path) -> bytes:
+    """The package as a zip to unpack: its modules, its licence, and the record of its version."""
+    source = root / "src"
+    paths = [path for kind in PACKAGE_FILES for path in (source / "course_utils").rglob(kind)]
+    files = {path.relative_to(source).as_posix(): path.read_bytes() for path in paths}
+    found = re.search(r'^version = "(.+)"$', read(root / "pyproject.toml"), re.MULTILINE)
+    if found is None:
+        raise Refused('pyproject.toml: no line `version = "…"`')
+    record = f"course_utils-{found[1]}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: course-utils\nVersion: {found[1]}\n"
+    files[f"{record}/METADATA"] = metadata.encode()
+    files[f"{record}/LICENSE"] = (root / "LICENSE").read_bytes()
+    return zipped(files)
+
+
+def needs(nb: dict[str, Any], root: Path) -> list[str]:
+    """The third-party packages of a chapter, as pip knows them, in the order of pyproject.toml.
+
+    Those of every chapter, what the chapter and the modules that it imports import besides, and
+    torchvision where MNIST is read: its mirrors are needed for the download.
+    """
+    reached = imports_of(code_of(nb))
+    found: set[str] = set()
+    while reached:
+        name = reached.pop()
+        if name not in found:
+            found.add(name)
+            reached |= set(imports_at_load(root, name))
+    if any("mnist" in tags(cell) for cell in nb["cells"]):
+        found.add("torchvision")
+    return [r.name for r in BASE + TORCH if r in BASE or uses(found, r)]
+
+
+def uses(modules: set[str], requirement: Requirement) -> bool:
+    """Whether one of the modules is the package's own or lies in it."""
+    return any(module.split(".")[0] == requirement.module for module in modules)
+
+
+def code_of(nb: dict[str, Any]) -> ast.Module:
+    """The code cells of a notebook as one module, without IPython's commands."""
+    cells = [text(cell["source"]) for cell in nb["cells"] if cell["cell_type"] == "code"]
+    return ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", "\n".join(cells), flags=re.MULTILINE))
+
+
+def imports_of(tree: ast.AST) -> set[str]:
+    """The modules that the statements of a tree import, those of functions too."""
+    return {name for node in ast.walk(tree) for name in imported(node)}
+
+
+def imports_at_load(root: Path, name: str) -> Iterator[str]:
+    """The modules that a module of course_utils imports when it is loaded; none for another one."""
+    if name.split(".")[0] != "course_utils":
+        return
+    path = root / "src" / Path(*name.split("."))
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            for node in ast.parse(file.read_text(encoding="utf-8")).body:
+                yield from imported(node)
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """The modules that one statement imports; of `from a import b` both a and a.b."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+# ---- portable chapters ---------------------------------------------------------------------------
+
+
+def portable(nb: dict[str, Any], archive: bytes, root: Path) -> dict[str, Any]:
+    """The chapter with the package in its first code cell, its outputs as they are stored."""
+    carrying = with_bootstrap(nb, portable_source(archive, needs(nb, root)))
+    url, branch = address(read(root / "_config.yml"))
+    cells = [
+        cell | {"source": with_far_links(text(cell["source"]), url, branch)}
+        if cell["cell_type"] == "markdown"
+        else cell
+        for cell in carrying["cells"]
+    ]
+    return carrying | {"cells": cells}
+
+
+def with_far_links(markdown: str, url: str, branch: str) -> str:
+    """The text with links to the book's pages leading to the repository, or, without one, nowhere.
+
+    Links between chapters stay: chapters that were taken together lie side by side.
+    """
+    place = rf"[\1]({url}/blob/{branch}/book/\2)" if url else r"\1"
+    return re.sub(r"\[([^\]]+)\]\(\.\./book/([^)\s]+)\)", place, markdown)
+
+
+def chapters(root: Path) -> dict[str, bytes]:
+    """The portable form of each chapter of the table of contents, under its file's name."""
+    listed = files_in(parsed("_toc.yml", read(root / "_toc.yml")))
+    names = {Path(file).name.removesuffix(".ipynb") for file in listed}
+    archive = package_archive(root)
+    return {
+        path.name: normal_form(portable(load(path), archive, root)).encode()
+        for path in notebooks(root)
+        if path.stem in names
+    }
+
+
+def write(root: Path, folder: Path) -> list[Path]:
+    """Write the portable chapters and the zip of all of them into folder; their paths.
+
+    What lies there from chapters that have gone is removed.
+    """
+    files = chapters(root)
+    bundled = {f"{BUNDLE}/{name}": content for name, content in files.items()}
+    bundled[f"{BUNDLE}/LICENSE"] = (root / "LICENSE").read_bytes()
+    files[f"{BUNDLE}.zip"] = zipped(bundled)
+    for name, content in files.items():
+        store(folder / name, content)
+    for path in {*folder.glob("*.ipynb"), *folder.glob("*.zip")} - {
+        folder / name for name in files
+    }:
+        path.unlink()
+    return [folder / name for name in files]
+
+
+def main(arguments: list[str], root: Path = ROOT) -> int:
+    """Run the command line; the exit status."""
+    if arguments[:1] == ["test"]:
+        return elsewhere.main(arguments[1:], root)
+    if arguments:
+        print(f"portable.py: got {arguments[0]}, expected test or nothing", file=sys.stderr)
+        return 2
+    try:
+        paths = write(root, root / "_build" / "portable")
+    except Refused as refused:
+        print(refused, file=sys.stderr)
+        return 1
+    size = sum(path.stat().st_size for path in paths if path.suffix == ".ipynb")
+    print(f"_build/portable: {len(paths) - 1} chapters, {size / 1e6:.1f} MB, and {BUNDLE}.zip")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
