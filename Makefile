@@ -14,7 +14,7 @@ BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 book: .venv/.ready-book ## Render the book from the stored outputs to _build/html/index.html
 	@mkdir -p _build
@@ -40,10 +40,16 @@ lab: .venv/.ready-lab ## Open JupyterLab on the chapters; ARGS="--no-browser" go
 outputs: .venv/.ready-test ## Execute the chapters that changed and store their outputs; NB="02 05" picks
 	@$(BIN)/python tools/notebooks.py outputs $(NB)
 
+portable: .venv/.ready-book ## Write each chapter as one file that runs anywhere, to _build/portable
+	@$(BIN)/python tools/portable.py
+
+test-portable: .venv/.ready-test ## Run portable chapters with Colab's packages, far from here; NB="01 10" picks
+	@OMP_NUM_THREADS=2 $(BIN)/python tools/elsewhere.py $(NB) $(ARGS)
+
 bench: .venv/.ready-test ## Race the course's training against the usual tutorial's loop; EPOCHS=2 is quicker
 	@$(BIN)/python tools/bench.py $(EPOCHS)
 
-repository: .venv/.ready-book ## Set the address that Colab links use: URL=https://github.com/OWNER/NAME, or none
+repository: .venv/.ready-book ## Set the address for Colab: URL=https://github.com/OWNER/NAME, or none; BRANCH=x
 	@$(BIN)/python tools/repository.py $(if $(URL),'--url=$(URL)') $(if $(BRANCH),'--branch=$(BRANCH)')
 
 clean: ## Remove all that these commands made: _build, .venv, caches
@@ -52,7 +58,7 @@ clean: ## Remove all that these commands made: _build, .venv, caches
 	  '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
 	@if [ -e .venv/pyvenv.cfg ] || [ -e .venv/.installing ]; then rm -rf .venv; fi
 
-.PHONY: help book test lab outputs bench repository clean
+.PHONY: help book test lab outputs portable test-portable bench repository clean
 
 READY := .venv/.ready-book .venv/.ready-lab .venv/.ready-test
 # A .venv that is not whole, or that a moved folder or a new Python left behind, is never ready.

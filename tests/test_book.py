@@ -249,6 +249,31 @@ def test_set_up_is_folded_and_bootstrap_is_not_on_the_page(book: Path, chapter: 
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_download_button_gives_the_portable_chapter(book: Path, chapter: str) -> None:
+    (button,) = page(book, chapter).select(".btn-download-notebook-button")
+    name = f"{Path(chapter).name}.ipynb"
+    assert button["href"] == f"../portable/{name}" and button["download"] == name
+    assert not page(book, chapter).select(".btn-download-source-button")
+    carried = nbformat.read(book / "portable" / name, as_version=4)
+    assert "unpack_course(" in carried.cells[1].source
+    shown = [cell.get("outputs") for cell in carried.cells]
+    assert shown == [cell.get("outputs") for cell in cells(chapter)]
+
+
+def test_a_page_of_prose_has_no_notebook_to_download(book: Path) -> None:
+    assert not page(book, "book/notation").select(".btn-download-notebook-button")
+
+
+def test_the_page_run_it_hands_out_every_chapter_and_a_zip(book: Path) -> None:
+    links = [str(link["href"]) for link in article(book, "book/run_it").select("a[download]")]
+    names = [f"../portable/{Path(chapter).name}.ipynb" for chapter in CHAPTERS]
+    assert links == ["../portable/autoencoders-course.zip", *names]
+    for name in ("index", "how_to_use"):
+        leads = {str(link.get("href")) for link in article(book, f"book/{name}").select("a")}
+        assert "run_it.html" in leads, name
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
 def test_every_citation_leads_to_the_bibliography(book: Path, chapter: str) -> None:
     keys = {entry.fields["url"]: key for key, entry in REFERENCES.items()}
     links = re.findall(r"\[([^\]]+)\]\((https?://(?:[^()\s]|\([^()\s]*\))+)\)", markdown(chapter))
@@ -374,8 +399,12 @@ def odd_notebook() -> Any:
 
 @pytest.fixture(scope="session")
 def changed_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The prose pages, the first chapter and an odd one."""
+    """The prose pages, the first chapter, an odd one, and what portable chapters are made of."""
     sources = tmp_path_factory.mktemp("sources")
+    for folder in ("src", "tools"):
+        shutil.copytree(ROOT / folder, sources / folder)
+    for file in ("pyproject.toml", "LICENSE"):
+        shutil.copy(ROOT / file, sources / file)
     shutil.copytree(ROOT / "book", sources / "book")
     (sources / "notebooks").mkdir()
     shutil.copy(ROOT / f"{CHAPTERS[0]}.ipynb", sources / f"{CHAPTERS[0]}.ipynb")

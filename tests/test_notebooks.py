@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from notebooks import normal_form, picture
 from bootstrap import checkout_source
+from notebooks import normal_form, picture
 from repository import address
 
 ROOT = Path(__file__).parents[1]

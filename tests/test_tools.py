@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import bootstrap
 import notebooks
 import repository
 
@@ -118,7 +119,7 @@ def test_normal_form_drops_counts_timings_and_the_editors_metadata(messy):
     assert re.findall(r'"execution_count": (\S+?),?\n', text) == ["null"] * 5
 
 
-def test_normal_form_keeps_tags_in_order_and_folds_solutions_only(messy):
+def test_normal_form_keeps_tags_in_order_and_folds_solutions_and_the_first_cell(messy):
     cells = json.loads(notebooks.normal_form(messy))["cells"]
     assert cells[2]["metadata"] == {"tags": ["a", "b"]}
     assert cells[3]["metadata"] == {
@@ -338,7 +339,7 @@ def test_the_table_follows_the_contents_and_opens_each_notebook_itself(addressed
 def test_check_names_each_file_that_does_not_follow(addressed, capsys):
     assert repository.main(["--check"], addressed) == 0
     path = addressed / "notebooks" / "01_one.ipynb"
-    path.write_text(path.read_text().replace("not installed", "lost"))
+    path.write_text(path.read_text().replace("neither installed", "lost"))
     capsys.readouterr()
     assert repository.main(["--check"], addressed) == 1
     assert re.match("notebooks/01_one.ipynb: [^\n]+\n$", capsys.readouterr().out)
@@ -360,7 +361,7 @@ def test_another_kind_of_address_is_refused_in_one_line(addressed, capsys, url):
 @pytest.mark.parametrize("url", ["", URL])
 def test_the_bootstrap_cell_is_clean(tmp_path, url):
     path = tmp_path / "01_one.ipynb"
-    cell = code(repository.bootstrap_source(url, "main"), tags=["bootstrap"])
+    cell = code(bootstrap.checkout_source(url, "main"), tags=["bootstrap"])
     path.write_text(notebooks.normal_form(notebook(cell)))
     for command in (["check", "--select=E,F,W,I,UP,B"], ["format", "--check"]):
         ruff = [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length=100", path]
@@ -368,12 +369,39 @@ def test_the_bootstrap_cell_is_clean(tmp_path, url):
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_without_an_address_the_bootstrap_cell_says_what_to_do():
-    source = repository.bootstrap_source("", "main").replace(
-        "course_utils  #", "no_such_package  #"
+@pytest.mark.parametrize("name", ["OWNER/NAME", "owner/name.git", "OWNER/NAME/"])
+def test_the_placeholder_is_no_address(addressed, capsys, name):
+    before = files(addressed)
+    capsys.readouterr()
+    assert repository.main([f"--url=https://github.com/{name}"], addressed) == 1
+    err = capsys.readouterr().err
+    assert "put your own account for OWNER and your repository for NAME" in err
+    assert err.count("\n") == 1 and files(addressed) == before
+
+
+def branch_of(root):
+    return repository.address((root / "_config.yml").read_text())[1]
+
+
+def test_the_branch_is_that_of_the_clone_unless_one_is_given(addressed):
+    assert repository.main([f"--url={URL}"], addressed) == 0
+    assert branch_of(addressed) == "main"  # no clone
+    git = ["git", "-C", str(addressed)]
+    subprocess.run([*git, "init", "-q", "-b", "master"], check=True)
+    assert repository.main([], addressed) == 0
+    assert branch_of(addressed) == "main"  # the address is as it was
+    assert repository.main([f"--url={URL}"], addressed) == 0
+    assert branch_of(addressed) == "master"
+    assert f'git+{URL}@master"' in (addressed / "notebooks" / "01_one.ipynb").read_text().replace(
+        "\\", ""
     )
-    with pytest.raises(SystemExit, match="make lab.*make repository URL="):
-        exec(source, {})
+    assert repository.main([f"--url={URL}", "--branch=dev"], addressed) == 0
+    assert branch_of(addressed) == "dev"
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, *identity, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    subprocess.run([*git, "checkout", "-q", "--detach"], check=True)
+    assert repository.main([f"--url={URL}"], addressed) == 0
+    assert branch_of(addressed) == "main"  # on no branch
 
 
 def test_every_file_of_this_course_follows_from_its_address(capsys):
@@ -590,7 +618,7 @@ def make(*arguments):
 
 def test_make_help_lists_each_target_once_on_one_line():
     targets = re.search(r"^\.PHONY: (help .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    listed = re.findall(r"^make (\w+) +\S.*$", make("help").stdout, re.MULTILINE)
+    listed = re.findall(r"^make ([\w-]+) +\S.*$", make("help").stdout, re.MULTILINE)
     assert sorted(listed) == sorted(targets[1].split())
     assert make().stdout == make("help").stdout
 

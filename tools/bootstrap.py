@@ -40,7 +40,7 @@ def find_course():
 find_course()
 '''
 ADDRESSED = {
-    "ways": "installed, or in this checkout, or else from {url}",
+    "ways": "installed, or in this checkout, or from the repository",
     "install": """\
     if not find_spec("course_utils"):
         import importlib
@@ -53,8 +53,8 @@ ADDRESSED = {
         importlib.invalidate_caches()
 """,
     "problem": '''\
-"pip could not install course_utils from {url}, branch {branch}: "
-            "there is no network, or the address is private, wrong or gone. "''',
+"pip could not install course_utils from {url}, branch "
+            "{branch}: there is no network, or the address is private, wrong or gone. "''',
 }
 UNADDRESSED = {
     "ways": "installed, or in the checkout that holds this notebook",
@@ -121,7 +121,7 @@ def checkout_source(url: str, branch: str) -> str:
 def portable_source(archive: bytes, needs: Iterable[str]) -> str:
     """The source of the cell that carries the package.
 
-    archive: the package as a zip file; needs: the third-party packages of the chapter.
+    archive: the package as a zip file; needs: the packages that not every chapter needs.
     """
     return PORTABLE.format(
         sha256=hashlib.sha256(archive).hexdigest(),

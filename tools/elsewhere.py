@@ -1,6 +1,6 @@
 """Run portable chapters where no checkout is, and compare their outputs with the stored ones.
 
-python tools/portable.py test [NB ...] [--versions colab|oldest] [--python PYTHON]
+python tools/elsewhere.py [NB ...] [--versions colab|oldest] [--python PYTHON]
 
 Each run has a virtual environment that holds a chapter's packages and a kernel and nothing of this
 checkout, no network, and a working directory and a home of its own. The versions are those of
@@ -27,8 +27,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import portable
 from course_utils.requirements import BASE, TORCH
-from notebooks import Refused, execute, load, normal_form, select, tags, text
+from notebooks import ROOT, Refused, execute, load, normal_form, select, tags, text
 
 HERE = Path(__file__).resolve().parent
 KERNEL = ("ipykernel", "ipython")
@@ -190,8 +191,6 @@ def first_difference(before: list[str], after: list[str]) -> str:
 
 def try_chapter(root: Path, name: str, content: bytes, which: str, python: str | None) -> str:
     """Run one portable chapter; "" where its outputs are as stored, else what differs."""
-    import portable
-
     nb = load(root / "notebooks" / name)
     needs = portable.needs(nb, root)
     chosen = python or python_for(which, needs)
@@ -213,11 +212,9 @@ def try_chapter(root: Path, name: str, content: bytes, which: str, python: str |
     return "\n".join(found + [f"left {name} in its working directory" for name in left])
 
 
-def main(arguments: list[str], root: Path) -> int:
+def main(arguments: list[str], root: Path = ROOT) -> int:
     """Run the command line; the exit status."""
-    import portable
-
-    parser = argparse.ArgumentParser("portable.py test", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser("elsewhere.py", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("numbers", nargs="*", metavar="NB", help="chapters, as 01 10; default all")
     parser.add_argument("--versions", choices=sorted(PYTHONS), default="colab")
     parser.add_argument("--python", help="the Python to run them with, in place of the usual one")
@@ -244,3 +241,7 @@ def main(arguments: list[str], root: Path) -> int:
     seconds = time.perf_counter() - start
     print(f"{len(chosen) - failed} passed, {failed} failed in {seconds:.0f} s")
     return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

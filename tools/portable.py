@@ -1,7 +1,6 @@
 """Portable chapters: each carries the course's package inside itself and runs without a checkout.
 
-python tools/portable.py               write them to _build/portable, and a zip of all of them
-python tools/portable.py test [NB ...] run them where no checkout is (see elsewhere.py)
+python tools/portable.py writes them to _build/portable, and a zip of all of them.
 """
 
 from __future__ import annotations
@@ -15,11 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import elsewhere
 from bootstrap import portable_source
-from course_utils.requirements import BASE, TORCH, Requirement
-from notebooks import ROOT, Refused, load, normal_form, notebooks, store, tags, text
-from repository import address, files_in, parsed, read, with_bootstrap
+from course_utils.requirements import TORCH, Requirement
+from notebooks import ROOT, Refused, load, normal_form, store, tags, text
+from repository import address, chapters_of, read, with_bootstrap
 
 BUNDLE = "autoencoders-course"  # the folder in the zip of all chapters, and the zip's name
 STAMP = (1980, 1, 1, 0, 0, 0)  # one date for all, so that the same content gives the same bytes
@@ -56,10 +54,10 @@ def package_archive(root: Path) -> bytes:
 
 
 def needs(nb: dict[str, Any], root: Path) -> list[str]:
-    """The third-party packages of a chapter, as pip knows them, in the order of pyproject.toml.
+    """The packages of a chapter beside those of every chapter, as pip knows them.
 
-    Those of every chapter, what the chapter and the modules that it imports import besides, and
-    torchvision where MNIST is read: its mirrors are needed for the download.
+    What the chapter and the modules that it imports import, and torchvision where MNIST is read:
+    its mirrors are needed for the download.
     """
     reached = imports_of(code_of(nb))
     found: set[str] = set()
@@ -70,7 +68,7 @@ def needs(nb: dict[str, Any], root: Path) -> list[str]:
             reached |= set(imports_at_load(root, name))
     if any("mnist" in tags(cell) for cell in nb["cells"]):
         found.add("torchvision")
-    return [r.name for r in BASE + TORCH if r in BASE or uses(found, r)]
+    return [r.name for r in TORCH if uses(found, r)]
 
 
 def uses(modules: set[str], requirement: Requirement) -> bool:
@@ -136,14 +134,9 @@ def with_far_links(markdown: str, url: str, branch: str) -> str:
 
 def chapters(root: Path) -> dict[str, bytes]:
     """The portable form of each chapter of the table of contents, under its file's name."""
-    listed = files_in(parsed("_toc.yml", read(root / "_toc.yml")))
-    names = {Path(file).name.removesuffix(".ipynb") for file in listed}
     archive = package_archive(root)
-    return {
-        path.name: normal_form(portable(load(path), archive, root)).encode()
-        for path in notebooks(root)
-        if path.stem in names
-    }
+    paths = [root / path for path, _ in chapters_of(root)]
+    return {p.name: normal_form(portable(load(p), archive, root)).encode() for p in paths}
 
 
 def write(root: Path, folder: Path) -> list[Path]:
@@ -166,10 +159,8 @@ def write(root: Path, folder: Path) -> list[Path]:
 
 def main(arguments: list[str], root: Path = ROOT) -> int:
     """Run the command line; the exit status."""
-    if arguments[:1] == ["test"]:
-        return elsewhere.main(arguments[1:], root)
     if arguments:
-        print(f"portable.py: got {arguments[0]}, expected test or nothing", file=sys.stderr)
+        print(f"portable.py: got {arguments[0]}, expected nothing", file=sys.stderr)
         return 2
     try:
         paths = write(root, root / "_build" / "portable")

@@ -83,13 +83,13 @@ def pip_arguments(requirements: Iterable[Requirement]) -> str:
 
 
 def need(*names: str) -> None:
-    """Return where these packages are installed, in versions that will do; stop where not.
+    """Return where what every chapter needs, and these, are installed; stop where they are not.
 
     Args:
-        names: as pip knows them; without one, what every chapter needs.
+        names: of packages that only some chapters need, as pip knows them.
 
     Raises:
-        ValueError: the course needs no package of that name.
+        ValueError: no chapter needs a package of that name.
         Unmet: Python is too old, or a package is missing or too old.
     """
     if sys.version_info < PYTHON:
@@ -99,7 +99,7 @@ def need(*names: str) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ValueError(f"names must be among {', '.join(known)}, got {unknown[0]!r}")
-    lacking = unmet([known[name] for name in names] if names else BASE)
+    lacking = unmet([r for r in known.values() if r in BASE or r.name in names])
     if lacking:
         said = ", ".join(f"{r.name} (here is {v})" if v else r.name for r, v in lacking)
         raise Unmet(
