@@ -50,7 +50,8 @@ bench: .venv/.ready-test ## Race the course's training against the usual tutoria
 	@$(BIN)/python tools/bench.py $(EPOCHS)
 
 repository: .venv/.ready-book ## Set the address for Colab: URL=https://github.com/OWNER/NAME, or none; BRANCH=x
-	@$(BIN)/python tools/repository.py $(if $(URL),'--url=$(URL)') $(if $(BRANCH),'--branch=$(BRANCH)')
+# The shell reads the values from its environment: pasted in here, a quote in one would end the word.
+	@$(BIN)/python tools/repository.py $${URL:+"--url=$$URL"} $${BRANCH:+"--branch=$$BRANCH"}
 
 clean: ## Remove all that these commands made: _build, .venv, caches
 	@rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info

@@ -623,6 +623,12 @@ def test_make_help_lists_each_target_once_on_one_line():
     assert make().stdout == make("help").stdout
 
 
+def test_what_make_repository_is_given_is_never_run_as_a_command():
+    done = make("repository", f"URL={URL}", "BRANCH=x';echo run;'")
+    assert done.returncode != 0 and "BRANCH=x';echo run;': expected letters" in done.stderr
+    assert "\nrun" not in f"\n{done.stdout}"
+
+
 def test_a_missing_python_command_gets_one_line():
     done = make("--always-make", "-o", "Makefile", "book", "PYTHON=no-such-python")
     ours = [line for line in done.stderr.splitlines() if not line.startswith("make")]

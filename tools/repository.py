@@ -38,7 +38,7 @@ def clean_url(url: str) -> str:
         return ""
     if re.match(rf"{PLACEHOLDER}\b", url, re.IGNORECASE):
         raise Refused(f"URL={url}: put your own account for OWNER and your repository for NAME")
-    found = re.fullmatch(r"(https://github\.com/[A-Za-z0-9-]+/[A-Za-z0-9._-]+?)(\.git)?/?", url)
+    found = re.fullmatch(r"(https://github\.com/[A-Za-z0-9_-]+/[A-Za-z0-9._-]+?)(\.git)?/?", url)
     if not found:
         raise Refused(
             f"URL={url}: expected https://github.com/OWNER/NAME, or none to unset it "
