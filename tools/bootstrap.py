@@ -99,6 +99,8 @@ def unpack_course(sha256, package):
         del sys.modules[name]
     sys.path.insert(0, folder)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.getenv("PYTHONPATH")]))
+    if not os.access(os.path.expanduser("~"), os.W_OK):
+        os.environ.setdefault("MPLCONFIGDIR", folder)  # else matplotlib warns of a read-only home
 
 
 unpack_course(
