@@ -28,9 +28,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
-from tqdm import tqdm
 
 from course_utils import runtime
+from course_utils.bars import tqdm
+from course_utils.console import say
 from course_utils.flat_images import FlatImages
 from course_utils.stroke_digits import SIZE, stroke_digits
 
@@ -203,7 +204,7 @@ def _load(source: _Source, fallback: bool, progress: bool) -> FlatImages:
     except DataUnavailable as error:
         if not fallback:
             raise
-        print(
+        say(
             f"{source.name} cannot be had here ({error.reason}): stroke digits stand in, "
             "same shapes."
         )
@@ -261,7 +262,7 @@ def _contents(source: _Source, progress: bool) -> dict[str, bytes]:
             del faults[name]
     mended = [f"{name} {fault}" for name, fault in faults.items() if fault != _MISSING]
     if mended:
-        print(f"{source.name}: {'; '.join(mended)}. Mended.")
+        say(f"{source.name}: {'; '.join(mended)}. Mended.")
     return contents
 
 

@@ -4,6 +4,7 @@ import importlib
 import textwrap
 from typing import Any
 
+from course_utils.console import say
 from course_utils.exercises.grading import Exercise, Grade, grade
 
 _WIDTH = 92
@@ -25,7 +26,8 @@ def check(number: str, *answer: Any) -> None:
         TypeError: another number of answers than the exercise asks for.
     """
     exercise = find(number)
-    print("\n".join(_speak(exercise, grade(exercise, answer))))
+    result = grade(exercise, answer)
+    say("\n".join(_speak(exercise, result)))
 
 
 def hint(number: str) -> None:
@@ -37,10 +39,10 @@ def hint(number: str) -> None:
     hints = find(number).hints
     shown = _unfolded.get(number, 0)
     if shown == len(hints):
-        print(f"{number}: that was the last hint. The solution is folded below the exercise.")
+        say(f"{number}: that was the last hint. The solution is folded below the exercise.")
         return
     _unfolded[number] = shown + 1
-    print(_wrap(f"Hint {shown + 1} of {len(hints)}: {hints[shown]}"))
+    say(_wrap(f"Hint {shown + 1} of {len(hints)}: {hints[shown]}"))
 
 
 def find(number: str) -> Exercise:
