@@ -4,6 +4,7 @@ import importlib
 import textwrap
 from typing import Any
 
+from course_utils import progress
 from course_utils.console import say
 from course_utils.exercises.grading import Exercise, Grade, grade
 
@@ -15,7 +16,8 @@ def check(number: str, *answer: Any) -> None:
     """Grade the answer to an exercise and print what came of it. Never raises for a wrong answer.
 
     An untouched stub is "not attempted yet". A wrong answer is shown the first case that fails,
-    with what went in, what was expected and what came, and a hint where the mistake is known.
+    with what went in, what was expected and what came, and a hint where the mistake is known. A
+    right one is noted for ``python -m course_utils progress``.
 
     Args:
         number: of the exercise, "01.1".
@@ -28,6 +30,8 @@ def check(number: str, *answer: Any) -> None:
     exercise = find(number)
     result = grade(exercise, answer)
     say("\n".join(_speak(exercise, result)))
+    if result.status == "right":
+        progress.note_right(number, answer)
 
 
 def hint(number: str) -> None:
