@@ -8,6 +8,7 @@ import sys
 from course_utils.console import say
 
 COMMANDS = {  # each is the function main of the module of its name
+    "doctor": "looks for all that the course needs, and says what mends what is missing",
     "progress": "lists the exercises, and those that are right",
 }
 
