@@ -1,10 +1,14 @@
 """What all tests share: tools to import, chance that repeats, notebooks compared in normal form."""
 
+import os
 import sys
 
 from hypothesis import settings
 
 from course_utils import runtime
+
+# No test, and no notebook under test, notes anything in the progress of whoever runs it.
+os.environ["COURSE_PROGRESS"] = "off"
 
 # The same examples in every run: a test that fails, fails again.
 settings.register_profile("course", derandomize=True)

@@ -92,9 +92,3 @@ def test_torchvision_imports_beside_this_pytorch():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "MNIST"
-
-
-def test_the_report_names_the_versions():
-    lines = runtime.report().splitlines()
-    assert f"numpy {np.__version__}" in lines
-    assert lines[0].startswith("python 3.")

@@ -146,7 +146,7 @@ def clean_variables(home: Path) -> dict[str, str]:
     """The environment variables of somebody who has no checkout and whose home is this folder."""
     ours = re.compile(r"PYTHON|VIRTUAL_ENV|COURSE_|JPY_|IPYTHON|JUPYTER|MPL|XDG_|PYTEST|CONDA")
     kept = {name: value for name, value in os.environ.items() if not ours.match(name)}
-    kept |= {"HOME": str(home), "USERPROFILE": str(home), "COURSE_PROGRESS": "off"}
+    kept |= {"HOME": str(home), "USERPROFILE": str(home)}
     kept["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # the debugger of old kernels talks at every start
     if "COURSE_DATA" in os.environ:
         kept["COURSE_DATA"] = os.path.abspath(os.environ["COURSE_DATA"])

@@ -28,10 +28,13 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
-from tqdm import tqdm
 
 from course_utils import runtime
+from course_utils.bars import tqdm
+from course_utils.console import say
 from course_utils.flat_images import FlatImages
+from course_utils.folders import can_write as _writable
+from course_utils.folders import data_folder as data_folder
 from course_utils.stroke_digits import SIZE, stroke_digits
 
 _PATIENCE = 10.0  # seconds for a mirror to answer, and for the next piece of a file to arrive
@@ -172,29 +175,26 @@ def available(name: str) -> bool:
     Raises:
         ValueError: another name.
     """
-    if name not in _SOURCES:
-        raise ValueError(f"name must be one of {', '.join(_SOURCES)}, got {name!r}")
-    contents, _ = _read_all(_SOURCES[name])
+    contents, _ = _read_all(_known(name))
     return len(contents) == len(_SOURCES[name].files)
 
 
-def data_folder() -> Path:
-    """Return the folder of the data sets: what ``COURSE_DATA`` names, else the user's cache.
+def faults(name: str) -> dict[str, str]:
+    """Return what is wrong with which file of a data set here: "is missing", or how it is damaged.
 
-    The cache is ``~/.cache/course_utils`` on Linux (or in ``XDG_CACHE_HOME``),
-    ``~/Library/Caches/course_utils`` on macOS, and ``course_utils`` in ``LOCALAPPDATA`` on Windows.
-    The folder need not exist yet.
+    Args:
+        name: "MNIST" or "Fashion-MNIST".
+
+    Raises:
+        ValueError: another name.
     """
-    if named := os.environ.get("COURSE_DATA"):
-        return Path(named).expanduser().absolute()
-    home = Path.home()
-    if sys.platform == "win32":
-        caches = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        caches = home / "Library" / "Caches"
-    else:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return caches / "course_utils"
+    return _read_all(_known(name))[1]
+
+
+def _known(name: str) -> _Source:
+    if name not in _SOURCES:
+        raise ValueError(f"name must be one of {', '.join(_SOURCES)}, got {name!r}")
+    return _SOURCES[name]
 
 
 def _load(source: _Source, fallback: bool, progress: bool) -> FlatImages:
@@ -203,7 +203,7 @@ def _load(source: _Source, fallback: bool, progress: bool) -> FlatImages:
     except DataUnavailable as error:
         if not fallback:
             raise
-        print(
+        say(
             f"{source.name} cannot be had here ({error.reason}): stroke digits stand in, "
             "same shapes."
         )
@@ -261,7 +261,7 @@ def _contents(source: _Source, progress: bool) -> dict[str, bytes]:
             del faults[name]
     mended = [f"{name} {fault}" for name, fault in faults.items() if fault != _MISSING]
     if mended:
-        print(f"{source.name}: {'; '.join(mended)}. Mended.")
+        say(f"{source.name}: {'; '.join(mended)}. Mended.")
     return contents
 
 
@@ -458,12 +458,6 @@ def _words(error: Exception) -> str:
     if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
         error = error.reason if isinstance(error.reason, Exception) else error
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _writable(folder: Path) -> bool:
-    """Tell whether files can be put into a folder that may have to be made first."""
-    there = next((path for path in (folder, *folder.parents) if os.path.exists(path)), None)
-    return there is not None and there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _store(path: Path, content: bytes) -> None:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils import data, evaluation, runtime, training, vae
+from course_utils.console import say
 from course_utils.vae.dense import hidden_layers
 
 SEED = 14
@@ -151,7 +152,7 @@ def main(names: list[str]) -> None:
     result: dict[str, Any] = {"seed": SEED, "code": code_hash()}
     for name in names:
         recipe = RECIPES[name]
-        print(f"{name}: {recipe}", flush=True)
+        say(f"{name}: {recipe}", flush=True)
         model, history = train(recipe, x)
         result[name] = {
             "epochs": recipe.epochs,
@@ -163,13 +164,13 @@ def main(names: list[str]) -> None:
             "train_loss": round(history.train[-1], 3),
             **measure(model, x_test),
         }
-        print(json.dumps(result[name]), flush=True)
+        say(json.dumps(result[name]), flush=True)
     if names == list(RECIPES):
         part = _file().with_suffix(".part")
         part.parent.mkdir(exist_ok=True)
         part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         part.replace(_file())
-        print("stored; `make outputs NB=14` shows it in the chapter")
+        say("stored; `make outputs NB=14` shows it in the chapter")
 
 
 if __name__ == "__main__":

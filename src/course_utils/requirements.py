@@ -3,6 +3,8 @@
 Nothing here needs more than Python itself: it is what runs where the rest cannot.
 """
 
+from __future__ import annotations  # for the sake of a Python that is too old, which is told so
+
 import importlib.metadata
 import importlib.util
 import re

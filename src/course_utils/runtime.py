@@ -1,8 +1,6 @@
-"""Seeds, device, threads, and what a bug report should say about the machine."""
+"""Seeds, device, threads."""
 
-import importlib.metadata
 import os
-import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,19 +136,3 @@ def torchvision() -> ModuleType:
 
 
 _KEEP: list = []
-
-
-def report() -> str:
-    """Describe the machine and the versions, for a bug report: one ``name value`` pair a line."""
-    lines = [f"python {platform.python_version()}", f"system {platform.platform()}"]
-    packages = ("course-utils", "numpy", "scikit-learn", "matplotlib", "torch", "torchvision")
-    for package in packages:
-        try:
-            lines.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            lines.append(f"{package} not installed")
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":  # python -m course_utils.runtime
-    print(report())

@@ -13,9 +13,9 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from course_utils import runtime
+from course_utils.bars import tqdm
 from course_utils.plots import COLORS
 
 Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]

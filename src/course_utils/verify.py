@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from course_utils.console import say
+
 Relation = Literal["=", "<", "<=", ">", ">="]
 
 
@@ -54,7 +56,7 @@ def verify(
     if not np.all(holds):
         worst = np.unravel_index(np.argmax(np.where(np.isnan(gap), np.inf, gap)), gap.shape)
         raise ClaimError(_report(claim, a, np.broadcast_to(b, a.shape), worst, relation, tolerance))
-    print(f"✓ {claim}" + (f" (within {tolerance:g})" if tolerance else ""))
+    say(f"✓ {claim}" + (f" (within {tolerance:g})" if tolerance else ""))
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from course_utils.console import as_shown
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -28,7 +30,10 @@ class Finding:
     mend: str
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.evidence}"
+        return as_shown(f"{self.name}: {self.evidence}")
+
+    def __repr__(self) -> str:  # print(diagnose(...)) must work on any console too
+        return as_shown(f"Finding({self.name!r}, {self.evidence!r}, {self.mend!r})")
 
 
 class CodeCaught(Exception):

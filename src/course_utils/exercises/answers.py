@@ -4,6 +4,8 @@ import importlib
 import textwrap
 from typing import Any
 
+from course_utils import progress
+from course_utils.console import say
 from course_utils.exercises.grading import Exercise, Grade, grade
 
 _WIDTH = 92
@@ -14,7 +16,8 @@ def check(number: str, *answer: Any) -> None:
     """Grade the answer to an exercise and print what came of it. Never raises for a wrong answer.
 
     An untouched stub is "not attempted yet". A wrong answer is shown the first case that fails,
-    with what went in, what was expected and what came, and a hint where the mistake is known.
+    with what went in, what was expected and what came, and a hint where the mistake is known. A
+    right one is noted for ``python -m course_utils progress``.
 
     Args:
         number: of the exercise, "01.1".
@@ -25,7 +28,10 @@ def check(number: str, *answer: Any) -> None:
         TypeError: another number of answers than the exercise asks for.
     """
     exercise = find(number)
-    print("\n".join(_speak(exercise, grade(exercise, answer))))
+    result = grade(exercise, answer)
+    say("\n".join(_speak(exercise, result)))
+    if result.status == "right":
+        progress.note_right(number, answer)
 
 
 def hint(number: str) -> None:
@@ -37,10 +43,10 @@ def hint(number: str) -> None:
     hints = find(number).hints
     shown = _unfolded.get(number, 0)
     if shown == len(hints):
-        print(f"{number}: that was the last hint. The solution is folded below the exercise.")
+        say(f"{number}: that was the last hint. The solution is folded below the exercise.")
         return
     _unfolded[number] = shown + 1
-    print(_wrap(f"Hint {shown + 1} of {len(hints)}: {hints[shown]}"))
+    say(_wrap(f"Hint {shown + 1} of {len(hints)}: {hints[shown]}"))
 
 
 def find(number: str) -> Exercise:
