@@ -65,13 +65,21 @@ def _repeat_three(z: np.ndarray) -> np.ndarray:
     return np.repeat(z, 3, axis=1)
 
 
+def _keep_two(x: np.ndarray) -> np.ndarray:
+    return x[:, :2]
+
+
+def _repeat_first(z: np.ndarray) -> np.ndarray:
+    return z[:, [0, 1, 0]]
+
+
 def _cases_2() -> list[Case]:
     rng = np.random.default_rng(12)
-    square = rng.random((3, 3))
-    tall = rng.random((7, 3))
+    small = np.array([[0.0, 1.0, 2.0], [1.0, 1.0, 0.0]])
     return [
-        {"x": x, "encode": _keep_first, "decode": _repeat_three}
-        for x in (np.array([[0.0, 1.0, 2.0], [1.0, 1.0, 0.0]]), square, tall)
+        {"x": small, "encode": _keep_first, "decode": _repeat_three},
+        {"x": rng.random((3, 3)), "encode": _keep_two, "decode": _repeat_first},
+        {"x": rng.random((7, 3)), "encode": _keep_two, "decode": _repeat_first},
     ]
 
 
@@ -89,6 +97,10 @@ EXERCISE_2 = Exercise(
             "a sum over everything: the error would grow with the number of images. Take the mean"
             " over images.",
             (lambda x, f, g: ((x - g(f(x))) ** 2).sum(),),
+        ),
+        Mistake(
+            "divided by the size of the code. The mean runs over images, so divide by n = len(x).",
+            (lambda x, f, g: ((x - g(f(x))) ** 2).sum() / f(x).shape[1],),
         ),
         Mistake(
             "the distance, not its square: drop the square root.",
@@ -186,20 +198,30 @@ def _cases_4() -> list[Case]:
 
 
 def _ask_4(answer: tuple[Any, ...], case: Case) -> Any:
+    """Pack all rows, pack some rows again, each alone, and only then unpack all codes."""
     z = answer[0](case["x"])
     if z is None or z is Ellipsis:
-        return z, None
-    return z, answer[1](z)
+        return z, None, None
+    alone = [answer[0](case["x"][i : i + 1]) for i in range(len(case["x"]))[::-1][:4]][::-1]
+    return z, alone, answer[1](z)
 
 
 def _judge_4(case: Case, came: Any) -> None:
-    z, x_hat = as_array(came[0]), as_array(came[1])
+    z, x_hat = as_array(came[0]), as_array(came[2])
     wanted = (len(case["x"]), 1)
     if z is None or z.shape != wanted:
         got = "None: is the `return` missing?" if came[0] is None else f"{describe(came[0])}"
         raise Wrong(f"a code of shape {wanted}, one number a row", f"{got}, {np.shape(came[0])}")
+    first = len(z) - len(came[1])
+    for row, again in enumerate(map(as_array, came[1]), start=first):
+        if again is None or again.shape != (1, 1) or abs(again[0, 0] - z[row, 0]) > 1e-9:
+            raise Wrong(
+                f"row {row}, packed alone, to get the same code as in its batch,"
+                f" {describe(z[row])}",
+                "no number" if again is None else describe(again),
+            )
     if x_hat is None:
-        raise Wrong("x itself back from unpack", f"{came[1]!r}")
+        raise Wrong("x itself back from unpack", f"{came[2]!r}")
     if x_hat.shape != case["x"].shape:
         raise Wrong(f"unpack(pack(x)) of shape {case['x'].shape}", f"shape {x_hat.shape}")
     bad = np.flatnonzero(~np.all(np.abs(x_hat - case["x"]) < 1e-6, axis=1))
@@ -209,6 +231,23 @@ def _judge_4(case: Case, came: Any) -> None:
             f"row {row} back as {describe(case['x'][row])}",
             f"{describe(x_hat[row])}, from the code {describe(z[row])}",
         )
+
+
+_seen: dict[str, np.ndarray] = {}
+
+
+def _row_number(x: np.ndarray) -> np.ndarray:
+    _seen["rows"] = x
+    return np.arange(len(x), dtype=float)[:, None]
+
+
+def _row_number_of_distinct(x: np.ndarray) -> np.ndarray:
+    _seen["rows"], place = np.unique(x, axis=0, return_inverse=True)
+    return place.reshape(-1, 1).astype(float)
+
+
+def _look_up(z: np.ndarray) -> np.ndarray:
+    return _seen["rows"][z[:, 0].astype(int) % len(_seen["rows"])]
 
 
 EXERCISE_4 = Exercise(
@@ -234,6 +273,16 @@ EXERCISE_4 = Exercise(
         Mistake(
             "this is the identity. The code may hold one number only.",
             (lambda x: x.copy(), lambda z: z.copy()),
+        ),
+        Mistake(
+            "the place of the row in its batch, and a batch remembered. Then the batch is the code:"
+            " the number must be made from the five entries of the row alone.",
+            (_row_number, _look_up),
+        ),
+        Mistake(
+            "the place of the row among the distinct rows of its batch: it changes with the batch."
+            " The number must be made from the five entries of the row alone.",
+            (_row_number_of_distinct, _look_up),
         ),
         Mistake(
             "the fractions are still there: round down before taking the remainder by 2.",

@@ -89,8 +89,8 @@ def _cases_2() -> list[Case]:
     small = np.array([[2.0, 0.0], [-2.0, 1.0], [0.0, -1.0]])
     return [
         {"x": small, "enc_w": np.array([[1.0], [1.0]])},
-        {"x": _data(20, 4, 25), "enc_w": _weights(4, 2, 26)[0]},
-        {"x": _data(30, 5, 27), "enc_w": _weights(5, 1, 28)[0]},
+        {"x": _data(20, 4, 25) + np.arange(4), "enc_w": _weights(4, 2, 26)[0]},  # not centred
+        {"x": _data(30, 5, 27) - 2, "enc_w": _weights(5, 1, 28)[0]},
     ]
 
 
@@ -101,7 +101,7 @@ EXERCISE_2 = Exercise(
     mistakes=(
         Mistake(
             "the transpose of the encoder. It is best only where W has orthonormal columns that"
-            " span the principal subspace.",
+            " span the same subspace as k eigenvectors of XᵀX.",
             (lambda x, w: w.T,),
         ),
         Mistake(
@@ -116,6 +116,15 @@ EXERCISE_2 = Exercise(
         Mistake(
             "transposed: V is (k, d).",
             (lambda x, w: best_decoder(x, w).T,),
+        ),
+        Mistake(
+            "a fit with a bias, or on centred codes. This decoder has no bias, and the images are"
+            " not centred: solve for the x and z as they are.",
+            (lambda x, w: best_decoder(x - x.mean(axis=0), w),),
+        ),
+        Mistake(
+            "x centred, its code not. Solve for the x and z as they are.",
+            (lambda x, w: np.linalg.lstsq(x @ w, x - x.mean(axis=0), rcond=None)[0],),
         ),
     ),
     hints=(
@@ -281,7 +290,8 @@ def _judge_5(case: Case, came: Any) -> None:
     if enc_w is None or dec_w is None or shapes != ((d, k), (k, d)):
         raise Wrong(f"shapes {(d, k)} and {(k, d)}", f"{shapes}")
     steepest = max(np.max(np.abs(g)) for g in linear_autoencoder_gradients(x, enc_w, dec_w))
-    if steepest > 1e-6:
+    # zero to the rounding of float32, on the scale of a gradient here: twice the largest variance
+    if steepest > 1e-5 * 2 * np.linalg.eigvalsh(x.T @ x / len(x))[-1]:
         raise Wrong("a gradient of zero", f"an entry of size {steepest:.3g}")
     if np.linalg.matrix_rank(enc_w @ dec_w, tol=1e-6) < k:
         raise Wrong(f"k = {k} code numbers in use (rank of W V)", "fewer")

@@ -330,9 +330,9 @@ def uncorrected_ratio(t: np.ndarray, beta1: float, beta2: float) -> np.ndarray:
 
 def _cases_5() -> list[Case]:
     return [
-        {"t": np.array([1.0, 2.0, 10.0]), "beta1": 0.9, "beta2": 0.999},
-        {"t": np.array([1.0, 5.0, 50.0, 500.0]), "beta1": 0.5, "beta2": 0.99},
-        {"t": np.array([3.0]), "beta1": 0.0, "beta2": 0.9},
+        {"t": np.array([1, 2, 10]), "beta1": 0.9, "beta2": 0.999},
+        {"t": np.array([1, 5, 50, 500]), "beta1": 0.5, "beta2": 0.99},
+        {"t": np.array([3]), "beta1": 0.0, "beta2": 0.9},
     ]
 
 
