@@ -160,6 +160,19 @@ def test_elbo_plus_gap_is_the_log_marginal(n, k, d, seed):
     np.testing.assert_allclose(reconstruction - rate + gap, g.log_marginal(x, model), rtol=1e-7)
 
 
+@untimed
+@given(n=sizes, k=sizes, d=sizes, seed=seeds)
+def test_the_expected_error_is_the_mean_over_points_with_the_moments_of_q(n, k, d, seed):
+    """A quadratic has the same mean under q and over the 2k points mu ± √k σ_j e_j."""
+    model = some_model(k, d, seed)
+    x, mu, logvar = drawn(seed + 1, (n, d), (n, k), (n, k))
+    step = np.sqrt(k) * np.exp(logvar / 2)
+    points = [mu + sign * step * axis for axis in np.eye(k) for sign in (-1, 1)]
+    errors = [((x - z @ model.dec_w - model.dec_b) ** 2).sum(axis=1) for z in points]
+    closed = g.expected_error(x, mu, logvar, model)
+    np.testing.assert_allclose(closed, np.mean(errors, axis=0), rtol=1e-9)
+
+
 def test_the_reconstruction_term_is_a_mean_over_q():
     model, n = some_model(2, 4, 7), 100_000
     x, mu, logvar = drawn(8, (1, 4), (1, 2), (1, 2))

@@ -314,16 +314,16 @@ def gaussian_by_pytorch(x, x_hat, log_c):
 
 def accepts_by_differences(sampler):
     """∂z/∂mu = 1, ∂z/∂logvar = ½ σ ε, z = σ ε at mu = 0."""
-    logvar, eps = drawn(1, 4, 2), drawn(2, 4, 2)
+    logvar, eps, mu = drawn(1, 4, 2), drawn(2, 4, 2), drawn(3, 4, 2)
     z = sampler(np.zeros((4, 2)), logvar, eps)
-    moved = sampler(np.full((4, 2), 3.0), logvar, eps) - z
+    moved = sampler(mu, logvar, eps) - z
     slope = (
         sampler(np.zeros((4, 2)), logvar + 1e-5, eps)
         - sampler(np.zeros((4, 2)), logvar - 1e-5, eps)
     ) / 2e-5
     sigma = np.exp(logvar / 2)
     return bool(
-        np.allclose(moved, 3)
+        np.allclose(moved, mu)
         and np.allclose(slope, 0.5 * sigma * eps, atol=1e-7)
         and np.allclose(z, sigma * eps)
     )

@@ -167,14 +167,36 @@ def exact_posterior(x: np.ndarray, model: LinearGaussian) -> tuple[np.ndarray, n
     return (x - model.dec_b) @ model.dec_w.T @ cov / model.c, cov
 
 
+def expected_error(
+    x: np.ndarray, mu: np.ndarray, logvar: np.ndarray, model: LinearGaussian
+) -> np.ndarray:
+    """Compute E_q ‖x − x_hat‖² exactly, for each row. Defined in chapter 11.
+
+    No sampling: it is the squared error of the mean code plus Σ_j exp(logvar_j) ‖dec_w_j‖².
+
+    Args:
+        x: (n, d).
+        mu, logvar: (n, k), of q(z|x).
+        model: the linear-Gaussian model; its ``c`` plays no part.
+
+    Returns:
+        (n,), sums over pixels.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    expect_shapes("n d, n k, n k, k d", x=x, mu=mu, logvar=logvar, dec_w=model.dec_w)
+    at_mean = ((x - mu @ model.dec_w - model.dec_b) ** 2).sum(axis=1)
+    return at_mean + np.exp(logvar) @ (model.dec_w**2).sum(axis=1)  # (n,)
+
+
 def elbo_terms(
     x: np.ndarray, mu: np.ndarray, logvar: np.ndarray, model: LinearGaussian
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute both terms of the ELBO exactly, for each row. Defined in chapter 11.
 
     With q(z|x) = N(mu, diag(exp(logvar))): E_q[ln p(x|z)] and KL(q‖N(0, I)). The ELBO is the first
-    minus the second. No sampling: the mean of ‖x − z dec_w − dec_b‖² under q is that of the mean
-    code plus Σ_j exp(logvar_j) ‖dec_w_j‖².
+    minus the second. No sampling: see ``expected_error``.
 
     Args:
         x: (n, d).
@@ -187,9 +209,7 @@ def elbo_terms(
     Raises:
         ValueError: the shapes do not fit.
     """
-    expect_shapes("n d, n k, n k, k d", x=x, mu=mu, logvar=logvar, dec_w=model.dec_w)
-    at_mean = ((x - mu @ model.dec_w - model.dec_b) ** 2).sum(axis=1)
-    error = at_mean + np.exp(logvar) @ (model.dec_w**2).sum(axis=1)  # (n,): E_q ‖x − x_hat‖²
+    error = expected_error(x, mu, logvar, model)
     expected = -0.5 * (x.shape[1] * np.log(2 * np.pi * model.c) + error / model.c)
     return expected, kl_to_standard_normal(mu, logvar)
 

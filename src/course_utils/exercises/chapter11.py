@@ -81,12 +81,16 @@ EXERCISE_1 = Exercise(
             (lambda m, s, t: 0.5 * ((s**2 + m**2) / t**2 - 1 - np.log(s**2)).sum(axis=1),),
         ),
         Mistake(
+            "mu² is not divided by tau²: a wide prior forgives a mean far from zero.",
+            (lambda m, s, t: 0.5 * (s**2 / t**2 + m**2 - 1 - np.log(s**2 / t**2)).sum(axis=1),),
+        ),
+        Mistake(
             "the −1 is missing, and the KL of the prior from itself is not zero.",
             (lambda m, s, t: 0.5 * ((s**2 + m**2) / t**2 - np.log(s**2 / t**2)).sum(axis=1),),
         ),
     ),
     hints=(
-        "Use (11.12) for one code number: which of m, s, M, S are mu_j, sigma_j, 0 and tau?",
+        "Use (11.12) for one code number: which of μ, σ, μ_p, σ_p are mu_j, sigma_j, 0 and tau?",
         "½ [sigma² / tau² + mu² / tau² − 1 − ln(sigma² / tau²)] for each code number.",
         "Then .sum(axis=1): (n, k) -> (n,).",
     ),
@@ -190,6 +194,10 @@ EXERCISE_3 = Exercise(
         Mistake(
             "still in nats: divide by ln 2, and take the scale's logarithm to base 2.",
             (lambda e, d, s: -e / d + np.log(s),),
+        ),
+        Mistake(
+            "the natural logarithm of the scale: in bits it is log2(scale).",
+            (lambda e, d, s: -e / (d * np.log(2)) + np.log(s),),
         ),
         Mistake(
             "bits for the whole image. Divide by d.",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,15 @@ EXERCISE_1 = Exercise(
         {"n": 3, "d": 4, "k": 1, "enc_var": 2.0, "dec_var": 3.0, "pixel_var": 0.3, "sigma": 2.5},
     ],
     mistakes=(
+        Mistake(
+            "ln sigma stands where ln sigma² belongs: twice as much.",
+            (
+                lambda n, d, k, e, v, p, s: (
+                    first_loss(n, d, k, e, v, p, s)[0],
+                    n * k * 0.5 * (d * e * p + s**2 - 1 - np.log(s)),
+                ),
+            ),
+        ),
         Mistake(
             "the noise of the sample is missing in the reconstruction: z is wider than mu.",
             (lambda n, d, k, e, v, p, s: _terms(n, k, v, p, s, d * e * p, d * e * p),),
@@ -207,6 +217,15 @@ EXERCISE_3 = Exercise(
                 lambda m, s, e, g: (
                     g + m / len(m),
                     0.5 * g * e * np.exp(s) + 0.5 * (np.exp(2 * s) - 1) / len(m),
+                ),
+            ),
+        ),
+        Mistake(
+            "the ½ is still in the KL's part. The KL has 2 ln σ, so its ½ cancels as well.",
+            (
+                lambda m, s, e, g: (
+                    g + m / len(m),
+                    g * e * np.exp(s) + 0.5 * (np.exp(2 * s) - 1) / len(m),
                 ),
             ),
         ),
@@ -398,6 +417,72 @@ def _no_mean(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
     return np.exp(logvar / 2) * eps
 
 
+def _positive_noise(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    return _right(mu, logvar, np.abs(eps))
+
+
+def _minus_noise(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    return _right(mu, logvar, -eps)
+
+
+def _one_width_a_row(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    return _right(mu, logvar[:, :1], eps)
+
+
+def _one_width_for_all_rows(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    return _right(mu, logvar[:1], eps)
+
+
+def _one_mean_for_all_rows(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    return _right(mu[:1], logvar, eps)
+
+
+def _one_mean_a_row(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    return _right(mu[:, :1], logvar, eps)
+
+
+def _turned_round(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    return -_right(mu, logvar, eps)
+
+
+def _rows_reversed(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    return _right(mu, logvar, eps)[::-1]
+
+
+def _off_in(row: Any, column: Any) -> Sampler:
+    """Off by 0.01 in one place: what a test must not overlook."""
+
+    def sampler(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+        z = _right(mu, logvar, eps)
+        z[row, column] += 0.01
+        return z
+
+    return sampler
+
+
+_EVERY = slice(None)
+_OFF = (
+    _off_in(_EVERY, _EVERY),
+    _off_in(_EVERY, 0),
+    _off_in(_EVERY, -1),
+    _off_in(0, _EVERY),
+    _off_in(-1, _EVERY),
+)
+
+
+def _by_looking_at(
+    part: Callable[[np.ndarray], np.ndarray | float], atol: float = 1e-8
+) -> Callable[[Sampler], bool]:
+    """A test that compares only what ``part`` leaves of a code."""
+
+    def test(sampler: Sampler) -> bool:
+        z = np.asarray(sampler(*_TRIAL))
+        same_shape = z.shape == _TRIAL[0].shape
+        return same_shape and bool(np.allclose(part(z), part(_right(*_TRIAL)), atol=atol))
+
+    return test
+
+
 def _accepts_at(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> Callable[[Sampler], bool]:
     def test(sampler: Sampler) -> bool:
         z = np.asarray(sampler(mu, logvar, eps))
@@ -424,6 +509,15 @@ EXERCISE_5 = Exercise(
             _shared_by_rows,
             _no_noise,
             _no_mean,
+            _positive_noise,
+            _minus_noise,
+            _one_width_a_row,
+            _one_width_for_all_rows,
+            _one_mean_a_row,
+            _one_mean_for_all_rows,
+            _turned_round,
+            _rows_reversed,
+            *_OFF,
         )
     ],
     mistakes=(
@@ -450,6 +544,34 @@ EXERCISE_5 = Exercise(
         Mistake(
             "your test has eps = 0 only, where the width does not matter.",
             (_accepts_at(*_TRIAL[:2], _ZEROS),),
+        ),
+        Mistake(
+            "your test has positive noise only, and a sampler that takes |eps| passes.",
+            (_accepts_at(*_TRIAL[:2], np.abs(_TRIAL[2])),),
+        ),
+        Mistake(
+            "your test has one mu and one logvar for all: let them differ in rows and columns.",
+            (_accepts_at(0.7 + _ZEROS, 1.3 + _ZEROS, _TRIAL[2]),),
+        ),
+        Mistake(
+            "your test is so wide that a code off by 0.01 passes. Compare with np.allclose.",
+            (_by_looking_at(lambda z: z, atol=0.1),),
+        ),
+        Mistake(
+            "your test compares sizes only: a code with the wrong sign passes.",
+            (_by_looking_at(np.abs),),
+        ),
+        Mistake(
+            "your test compares one sum. Many wrong codes have it: compare entry by entry.",
+            (_by_looking_at(np.sum),),
+        ),
+        Mistake(
+            "your test looks at the first code number only. Compare all of them.",
+            (_by_looking_at(lambda z: z[:, 0]),),
+        ),
+        Mistake(
+            "your test looks at the first image only. Compare all of them.",
+            (_by_looking_at(lambda z: z[0]),),
         ),
         Mistake(
             "your test refuses the right sampler too.",
