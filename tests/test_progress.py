@@ -261,7 +261,9 @@ def test_only_the_learners_own_answer_is_noted_in_ipython(cells, noted, file, ip
 def ipython(tmp_path, monkeypatch):
     shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    yield shell.instance()
+    config = pytest.importorskip("traitlets.config").Config()
+    config.HistoryManager.hist_file = ":memory:"  # else its end writes into a folder that has gone
+    yield shell.instance(config=config)
     shell.clear_instance()
 
 
@@ -276,7 +278,9 @@ def test_a_real_kernel_keeps_the_two_apart(file, monkeypatch, tmp_path):
 
     real = notebooks.kernel_environment
     monkeypatch.setattr(
-        notebooks, "kernel_environment", lambda p: real(p) | {"COURSE_PROGRESS": str(file)}
+        notebooks,
+        "kernel_environment",
+        lambda *given: real(*given) | {"COURSE_PROGRESS": str(file)},
     )
     run(IMPORTS, SOLUTION, RECHECK)
     assert not file.exists()
