@@ -320,13 +320,34 @@ def _noise(t: np.ndarray, d: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(len(t), d))
 
 
+def _steps(t: np.ndarray, d: int) -> np.ndarray:
+    return np.sin(1e5 * np.floor(1e6 * t)[:, None] * np.sqrt(np.arange(2, d + 2)))
+
+
 def _ask_5(answer: tuple[Any, ...], case: Case) -> Any:
-    """Ask for the curve at t, a hair later, and at the same t in reverse order."""
+    """Ask for the curve at t, at the same t in reverse order, and where it changes fastest."""
     t, d = case["t"], case["d"]
-    parts = (answer[0](t, d), answer[0](t + 1e-9, d), answer[0](t[::-1].copy(), d))
+    parts = (answer[0](t, d), answer[0](t[::-1].copy(), d), *_closing_in(answer[0], t, d))
     if any(part is None for part in parts):
         raise Wrong("an answer", "None: is the `return` missing?")
     return parts
+
+
+def _closing_in(curve: Callable[[Any, int], Any], t: np.ndarray, d: int) -> tuple[Any, Any]:
+    """Halve each gap between neighbours 38 times, and keep the half with the larger change.
+
+    A continuous curve then has the same point at both ends. A jump in a gap is never left out.
+    """
+    ends = np.sort(t)
+    low, high = ends[:-1], ends[1:]  # (n - 1,) each
+    for _ in range(38):
+        middle = (low + high) / 2
+        first, between, last = (as_array(curve(s.copy(), d)) for s in (low, middle, high))
+        if first is None or between is None or last is None or first.shape != (len(low), d):
+            return 0.0, 0.0  # no curve at all: the judge says so
+        to_left = np.abs(between - first).max(axis=1) >= np.abs(last - between).max(axis=1)
+        low, high = np.where(to_left, low, middle), np.where(to_left, middle, high)
+    return curve(low, d), curve(high, d)
 
 
 def _cases_5() -> list[Case]:
@@ -335,9 +356,9 @@ def _cases_5() -> list[Case]:
 
 
 def _judge_5(case: Case, came: Any) -> None:
-    now, later, backwards = (as_array(part) for part in came)
+    now, backwards, before, after = (as_array(part) for part in came)
     shape = (len(case["t"]), case["d"])
-    if now is None or later is None or backwards is None or now.shape != shape:
+    if now is None or backwards is None or before is None or after is None or now.shape != shape:
         raise Wrong(f"points of shape {shape}", f"shape {np.shape(came[0])}")
     size = float(np.abs(now - now.mean(axis=0)).max())
     if not np.isfinite(size) or size == 0:
@@ -346,9 +367,11 @@ def _judge_5(case: Case, came: Any) -> None:
         raise Wrong(
             "points that depend on their own t alone", "other points for t in another order"
         )
-    jump = float(np.max(np.abs(later - now)))
+    jump = float(np.max(np.abs(after - before)))
     if jump > 0.01 * size:
-        raise Wrong("a continuous curve", f"a jump of {jump:.3g} from t to t + 1e-9")
+        raise Wrong(
+            "a continuous curve", f"a jump of {jump:.3g} between two t less than 1e-12 apart"
+        )
     distances, _ = nearest_neighbours(now, 10)
     if not np.all(distances > 0):
         raise Wrong("different points for different t", "points that are equal")
@@ -375,6 +398,10 @@ EXERCISE_5 = Exercise(
         Mistake(
             "independent noise is no curve: it is not continuous in t.",
             (_noise,),
+        ),
+        Mistake(
+            "t is rounded first, so the points jump from one place to the next: no curve.",
+            (_steps,),
         ),
         Mistake(
             "transposed: one point a row, (n, d).",

@@ -25,12 +25,18 @@ def _cases_1() -> list[Case]:
         {"delta": np.array([[1.0, 2.0, 3.0]]), "jacobian": np.array([[2.0], [0.0], [1.0]])},
         {"delta": rng.normal(size=(4, 5)), "jacobian": rng.normal(size=(5, 2)) @ np.diag([3, 0.5])},
         {"delta": rng.normal(size=(3, 6)), "jacobian": dependent},
+        {"delta": rng.normal(size=(2, 4)), "jacobian": 1e-12 * rng.normal(size=(4, 2))},
     ]
 
 
 def _normalised_columns(delta: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
     unit = jacobian / np.linalg.norm(jacobian, axis=0)
     return delta @ unit @ unit.T
+
+
+def _above_a_number(delta: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
+    u, s, _ = np.linalg.svd(jacobian, full_matrices=False)
+    return delta @ u[:, s > 1e-10] @ u[:, s > 1e-10].T
 
 
 def _by_qr(delta: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
@@ -61,6 +67,11 @@ EXERCISE_1 = Exercise(
             "as many directions as J has columns. If a column depends on the others, QR makes up a"
             " direction for it that is not tangent: look at the rank.",
             (_by_qr,),
+        ),
+        Mistake(
+            "a threshold for the singular values that is one number for all Jacobians. Columns may"
+            " be very short: compare with the largest singular value.",
+            (_above_a_number,),
         ),
         Mistake(
             "the change of the factors, δ (J⁺)ᵀ. Multiply by Jᵀ to have an image again.",

@@ -81,6 +81,7 @@ EXERCISE_2 = Exercise(
         {"a": np.array([0.0, 2.0])},
         {"a": np.array([-8.0, -4.0, -1.0])},
         {"a": np.linspace(-6, 6, 25)},
+        {"a": np.array([[-2.0, 0.5, 1.0], [3.0, -5.0, 0.1]])},
     ],
     mistakes=(
         Mistake(
@@ -212,6 +213,29 @@ EXERCISE_4 = Exercise(
                     2 * score_gradient(f, z, m, v)[1],
                 ),
             ),
+        ),
+        Mistake(
+            "the second one is the derivative by σ². By logvar there is one factor σ² more.",
+            (
+                lambda f, z, m, v: (
+                    score_gradient(f, z, m, v)[0],
+                    score_gradient(f, z, m, v)[1] / np.exp(v),
+                ),
+            ),
+        ),
+        Mistake(
+            "the second one is the derivative by σ. By logvar there is one factor σ/2 more.",
+            (
+                lambda f, z, m, v: (
+                    score_gradient(f, z, m, v)[0],
+                    score_gradient(f, z, m, v)[1] * 2 / np.exp(v / 2),
+                ),
+            ),
+        ),
+        Mistake(
+            "the mean of f is taken off. That baseline lowers the variance and, over many draws,"
+            " changes little, but it is another estimate: here f itself is asked for.",
+            (lambda f, z, m, v: score_gradient(f - np.mean(f), z, m, v),),
         ),
         Mistake(
             "the sign: z − mu, not mu − z.",
