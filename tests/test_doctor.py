@@ -130,16 +130,17 @@ def test_a_torch_that_raises_anything_is_said_in_one_line(tmp_path):
     )
     assert done.returncode == 1 and done.stderr == ""
     assert "✗ torch 2.2.0 cannot be imported: OSError: libc10.so: no\n" in done.stdout
+    assert "such file" not in done.stdout
     assert "device: not known without PyTorch" in done.stdout
 
 
 def test_torchvision_is_imported_as_the_course_does(monkeypatch):
     def fails():
-        raise RuntimeError("operator torchvision::nms does not exist")
+        raise RuntimeError("the course failed")
 
     monkeypatch.setattr(runtime, "torchvision", fails)
     error = doctor._import_error(requirements.TORCH[1])
-    assert error == "RuntimeError: operator torchvision::nms does not exist"
+    assert error == "RuntimeError: the course failed"
 
 
 def test_the_device_is_that_of_the_course():

@@ -130,6 +130,10 @@ def test_it_lies_in_the_users_data(platform, variable, below, monkeypatch, tmp_p
         monkeypatch.delenv(name, raising=False)
     usual = Path.home() / below / "course_utils" / "progress.txt"
     assert folders.progress_file() == usual
+    other = {"XDG_DATA_HOME", "LOCALAPPDATA"} - {variable}
+    for name in other:  # belongs to another system
+        monkeypatch.setenv(name, str(tmp_path))
+    assert folders.progress_file() == usual
     if variable:
         monkeypatch.setenv(variable, str(tmp_path))
         assert folders.progress_file() == tmp_path / "course_utils" / "progress.txt"
