@@ -156,6 +156,14 @@ def test_early_stopping_goes_back_to_the_best_weights():
     assert evaluate(net, squared_error_loss, held_out) == pytest.approx(min(history.val), rel=1e-6)
 
 
+def test_a_held_out_loss_that_stays_the_same_is_no_new_best():
+    def constant(model, x, generator=None):
+        return 0 * squared_error_loss(model, x) + 2
+
+    history = quiet(model(), constant, images(), images(), epochs=9, patience=3)
+    assert history.val == [2.0] * 4 and history.best_epoch == 1 and history.restored
+
+
 def test_without_patience_the_last_weights_stay():
     net = model()
     history = quiet(net, squared_error_loss, images(), images(seed=2), epochs=3)

@@ -141,7 +141,7 @@ def fit(
             history.seconds += time.perf_counter() - start
             if held_out is not None:
                 history.val.append(evaluate(model, loss, held_out, seed=seed))
-            if not history.val or history.val[-1] <= min(history.val):
+            if not history.val or history.val[-1] < min(history.val[:-1], default=math.inf):
                 history.best_epoch = epoch
                 best = copy.deepcopy(model.state_dict()) if patience else None
             bar.set_postfix_str(f"loss {history.train[-1]:.4g}", refresh=False)
