@@ -207,6 +207,31 @@ def _stops(
     return run
 
 
+def _last_where_never_stopped(val: Sequence[float], patience: int) -> tuple[int, int]:
+    best, stop = stop_early(val, patience)
+    return (best, stop) if stop - best >= patience else (len(val), len(val))
+
+
+def _new_lowest_if(
+    is_new: Callable[[float, float], bool],
+) -> Callable[[Sequence[float], int], tuple[int, int]]:
+    """Make an early stopping with another rule for what is a new lowest loss."""
+
+    def run(val: Sequence[float], patience: int) -> tuple[int, int]:
+        best = 1
+        for epoch in range(2, len(val) + 1):
+            if is_new(val[epoch - 1], val[best - 1]):
+                best = epoch
+            if epoch - best >= patience:
+                return best, epoch
+        return best, len(val)
+
+    return run
+
+
+_ties_count = _new_lowest_if(lambda new, lowest: new <= lowest)
+_needs_a_gain = _new_lowest_if(lambda new, lowest: new < lowest - 1e-4)
+
 EXERCISE_4 = Exercise(
     number="04.4",
     solution=(stop_early,),
@@ -215,6 +240,9 @@ EXERCISE_4 = Exercise(
         {"val": [5.0, 4.0, 3.0, 2.0], "patience": 2},
         {"val": [3.0, 5.0, 4.0, 4.5, 3.9, 3.8, 3.7, 2.0], "patience": 4},
         {"val": [3.0, 2.0, 2.5, 1.5, 1.6, 1.7, 1.8, 1.0], "patience": 3},
+        {"val": [3.0, 1.0, 2.0], "patience": 5},
+        {"val": [2.0, 2.0, 2.0, 2.0], "patience": 2},
+        {"val": [1.0, 0.99999, 0.99998, 0.99997, 0.99996], "patience": 2},
     ],
     mistakes=(
         Mistake(
@@ -232,6 +260,18 @@ EXERCISE_4 = Exercise(
         Mistake(
             "the best epoch of all, even of those never run. Training has stopped before.",
             (_stops(whole=True),),
+        ),
+        Mistake(
+            "the last epoch is restored where training never stops early. The best one is, always.",
+            (_last_where_never_stopped,),
+        ),
+        Mistake(
+            "an equal loss is counted as a new lowest one.",
+            (_ties_count,),
+        ),
+        Mistake(
+            "a small gain is not counted. Any lower loss is a new lowest one.",
+            (_needs_a_gain,),
         ),
         Mistake(
             "the other way round: first the epoch that is restored, then the last one run.",
@@ -267,11 +307,15 @@ def _judge_5(case: Case, came: Any) -> None:
     hidden = shapes[0][1][0] if shapes[0][1] else -1
     if shapes != [((d, hidden), (hidden,)), ((hidden, d), (d,))]:
         raise Wrong(f"shapes ({d}, m), (m,) and (m, {d}), ({d},)", str(shapes))
-    x = np.random.default_rng(45).normal(size=(5, d)) * 10
+    sizes = np.repeat([1e-3, 1.0, 10.0, 1e7, 1e12], 4)[:, None]
+    x = np.random.default_rng(45).normal(size=(20, d)) * sizes
     x_hat = forward(x, layers)[-1]  # type: ignore[arg-type]
-    bad = np.unravel_index(np.argmax(np.abs(x - x_hat)), x.shape)
-    if not np.abs(x - x_hat).max() < 1e-9:
+    off = np.abs(x - x_hat) / np.abs(x).max(axis=1, keepdims=True)
+    bad = np.unravel_index(np.argmax(np.where(np.isnan(off), np.inf, off)), x.shape)
+    if not off.max() < 1e-9:
         raise Wrong(f"{x[bad]:.4g} back as {x[bad]:.4g}", describe(x_hat[bad]))
+    if hidden > 2 * d:
+        raise Wrong(f"{2 * d} hidden units, which are enough", f"{hidden}")
 
 
 EXERCISE_5 = Exercise(
@@ -301,6 +345,10 @@ EXERCISE_5 = Exercise(
                     (np.vstack([np.eye(d), np.eye(d)]) / 2, np.zeros(d)),
                 ],
             ),
+        ),
+        Mistake(
+            "a shift brings back numbers above the shift only: negative ones need their own units.",
+            (lambda d: [(np.eye(d), np.full(d, 1e3)), (np.eye(d), np.full(d, -1e3))],),
         ),
     ),
     hints=(
