@@ -35,7 +35,8 @@ from notebooks import ROOT, Refused, execute, load, normal_form, select, tags, t
 
 HERE = Path(__file__).resolve().parent
 KERNEL = ("ipykernel", "ipython")
-PYTHONS = {"colab": "3.13", "oldest": "3.10"}
+# The Pythons that have these versions, the environment's own one first.
+PYTHONS = {"colab": ("3.13", "3.12", "3.11"), "oldest": ("3.10", "3.11")}
 PYTORCH = ("torch", "torchvision")
 # Put into the environment: nothing but this machine can be reached, not even a name server.
 NO_NETWORK = """\
@@ -78,18 +79,22 @@ def packages(which: str, needs: list[str]) -> dict[str, str]:
     asked = versions(which)
     wanted = {name: asked[name] for name in needs}
     if "torch" in needs:
-        wanted |= {name: importlib.metadata.version(name) for name in PYTORCH}
-        wanted = {name: version.split("+")[0] for name, version in wanted.items()}
+        wanted |= {name: importlib.metadata.version(name).split("+")[0] for name in PYTORCH}
     return wanted | {name: asked.get(name, "") for name in KERNEL}
 
 
 def python_for(which: str, needs: list[str]) -> str:
-    """The Python that runs a chapter: the environment's own where it is here, else this one."""
-    name = f"python{PYTHONS[which]}"
-    for found in filter(None, [shutil.which(name), *pyenv(PYTHONS[which])]):
+    """The Python that runs a chapter: the environment's own where it is here, else this one.
+
+    Raises Refused where this one has not the versions.
+    """
+    own, *others = PYTHONS[which]
+    for found in filter(None, [shutil.which(f"python{own}"), *pyenv(own)]):
         answers = subprocess.run([found, "-c", "import venv, ensurepip"], capture_output=True)
         if "torch" not in needs and answers.returncode == 0:
             return found
+    if "{}.{}".format(*sys.version_info) not in (own, *others):
+        raise Refused(f"the {which} versions are made for Python {', '.join((own, *others))}")
     return sys.executable
 
 
@@ -201,7 +206,7 @@ def try_chapter(root: Path, name: str, content: bytes, which: str, python: str |
     folder = root / "_build" / "elsewhere" / f"{which}-{group}-{tag}"
     wanted = packages(which, [r.name for r in (BASE + TORCH if group == "torch" else BASE)])
     # What the packages need in turn fits the environment's own Python only.
-    exact = which == "colab" and tag.startswith(PYTHONS[which])
+    exact = which == "colab" and tag.startswith(PYTHONS[which][0])
     inside = environment(folder, chosen, wanted, HERE / "colab.txt" if exact else None)
     with tempfile.TemporaryDirectory() as empty:
         home, work = Path(empty, "home"), Path(empty, "work")
