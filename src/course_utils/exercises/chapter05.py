@@ -32,7 +32,7 @@ EXERCISE_1 = Exercise(
     cases=_cases_1,
     mistakes=(
         Mistake(
-            "the PSNR of the mean error, equation (5.2). Here each image has a PSNR of its own, and"
+            "the PSNR of the mean error, equation (5.1). Here each image has a PSNR of its own, and"
             " the mean comes last.",
             (lambda x, y: -10 * np.log10(((x - y) ** 2).mean()),),
         ),
@@ -60,7 +60,7 @@ EXERCISE_1 = Exercise(
     hints=(
         "First the mean squared error of each image: (n, d) -> (n,).",
         "Turn each of these n numbers into decibels: 10 log10(1 / MSE) = −10 log10(MSE).",
-        "Then take the mean of the n results. In (5.2) the mean came before the logarithm.",
+        "Then take the mean of the n results. In (5.1) the mean came before the logarithm.",
     ),
 )
 
