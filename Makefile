@@ -43,6 +43,9 @@ outputs: .venv/.ready-test ## Execute the chapters that changed and store their 
 portable: .venv/.ready-book ## Write each chapter as one file that runs anywhere, to _build/portable
 	@$(BIN)/python tools/portable.py
 
+push-portable: .venv/.ready-book ## Push them to the branch portable of origin, from which Colab opens them
+	@$(BIN)/python tools/portable.py push
+
 test-portable: .venv/.ready-test ## Run portable chapters with Colab's packages, far from here; NB="01 10" picks
 	@OMP_NUM_THREADS=2 $(BIN)/python tools/elsewhere.py $(NB) $(ARGS)
 
@@ -59,7 +62,7 @@ clean: ## Remove all that these commands made: _build, .venv, caches
 	  '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
 	@if [ -e .venv/pyvenv.cfg ] || [ -e .venv/.installing ]; then rm -rf .venv; fi
 
-.PHONY: help book test lab outputs portable test-portable bench repository clean
+.PHONY: help book test lab outputs portable push-portable test-portable bench repository clean
 
 READY := .venv/.ready-book .venv/.ready-lab .venv/.ready-test
 # A .venv that is not whole, or that a moved folder or a new Python left behind, is never ready.

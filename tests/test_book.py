@@ -459,6 +459,20 @@ def test_with_an_address_the_buttons_lead_to_it(changed: tuple[Path, Path, str])
     assert prose[:2] == [ADDRESS, f"{ADDRESS}/edit/main/{DOCUMENTS[0]}.md"]
 
 
+def test_colab_opens_portable_chapters_where_a_branch_holds_them(
+    changed_sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    config["repository"] = {"url": ADDRESS, "branch": "main"}
+    (changed_sources / "_config.yml").write_text(yaml.safe_dump(config), "utf-8")
+    monkeypatch.setenv("COURSE_COLAB_BRANCH", "portable")
+    build(changed_sources, tmp_path)
+    colab = ADDRESS.replace("https://github.com", "https://colab.research.google.com/github")
+    opened = f"{colab}/blob/portable/{Path(CHAPTERS[0]).name}.ipynb"
+    leads = buttons(tmp_path / "_build/html", CHAPTERS[0])
+    assert leads[:3] == [opened, ADDRESS, f"{ADDRESS}/edit/main/{CHAPTERS[0]}.ipynb"]
+
+
 def test_claims_appear_as_they_were_printed(changed: tuple[Path, Path, str]) -> None:
     checks = article(changed[0], "book/checks")
     assert shown_checks(checks)[-1] == (f"../{ODD}.html", ODD_LINES)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import portable
 import repository
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,9 +99,13 @@ def test_each_job_runs_the_commands_that_it_is_for():
     assert commands["test"] == [["make", "test"]]
     assert [run[:2] for run in commands["book"]] == [["make", "repository"], ["make", "book"]]
     assert commands["publish"] == []
-    _, portable = commands["windows"]
-    assert portable[:2] == ["python", "tools/elsewhere.py"]
-    for number in portable[2:]:
+    assert [run[:2] for run in commands["colab"]] == [
+        ["make", "repository"],
+        ["make", "push-portable"],
+    ]
+    _, chapters = commands["windows"]
+    assert chapters[:2] == ["python", "tools/elsewhere.py"]
+    for number in chapters[2:]:
         assert list((ROOT / "notebooks").glob(f"{number}_*.ipynb")), number
 
 
@@ -112,12 +117,15 @@ def test_what_windows_runs_is_what_stands_behind_the_make_target():
 def test_permissions_are_the_least():
     assert COURSE["permissions"] == {"contents": "read"}
     own = {name: job["permissions"] for name, job in JOBS.items() if "permissions" in job}
-    assert own == {"publish": {"pages": "write", "id-token": "write"}}
+    assert own == {
+        "publish": {"pages": "write", "id-token": "write"},
+        "colab": {"contents": "write"},
+    }
     assert JOBS["publish"]["environment"]["name"] == "github-pages"
     assert "secrets." not in TEXT and "pull_request_target" not in TEXT
     for name, step in STEPS:
         if step.get("uses", "").startswith("actions/checkout@"):
-            assert step["with"]["persist-credentials"] is False, name
+            assert step["with"]["persist-credentials"] is (name == "colab"), name
 
 
 def test_every_job_ends_by_itself_and_an_old_run_gives_way():
@@ -146,7 +154,7 @@ def test_it_covers_the_platforms_and_pythons_that_the_course_promises():
         for _, step in STEPS
         if step.get("uses", "").startswith("actions/setup-python@")
     ]
-    assert pythons == ["${{ matrix.python }}", newest, newest]  # text: 3.10 is no number
+    assert pythons == ["${{ matrix.python }}", newest, newest, newest]  # text: 3.10 is no number
 
 
 def test_mnist_is_kept_between_runs_where_the_tests_look_for_it():
@@ -206,11 +214,13 @@ def test_the_book_is_published_from_the_default_branch_where_pages_is_on(
     name, ref, has_pages, published
 ):
     assert holds(JOBS["publish"]["if"], event(name, ref, has_pages)) is published
+    assert JOBS["colab"]["if"] == JOBS["publish"]["if"]
 
 
 def test_only_a_book_that_has_passed_every_test_is_published():
     assert set(JOBS["publish"]["needs"]) == set(JOBS) - {"publish"}
-    assert all("if" not in job for name, job in JOBS.items() if name != "publish")
+    assert set(JOBS["colab"]["needs"]) == set(JOBS) - {"publish", "colab"}
+    assert all("if" not in job for name, job in JOBS.items() if name not in ("publish", "colab"))
     assert "continue-on-error" not in TEXT
 
 
@@ -273,6 +283,34 @@ def test_the_book_of_a_fork_leads_to_the_fork(fork):
     for path in chapters:
         assert "git+https://github.com/someone/their-fork@trunk" in path.read_text("utf-8")
     assert repository.main(["--check"], fork) == 0
+
+
+def test_colabs_buttons_lead_to_the_branch_that_is_pushed():
+    assert JOBS["book"]["env"] == {"COURSE_COLAB_BRANCH": portable.BRANCH}
+
+
+def test_the_portable_chapters_are_pushed_to_a_branch_of_their_own(fork, tmp_path):
+    git = ["git", "-C", str(fork), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "there")], check=True)
+    subprocess.run([*git, "init", "-q"], check=True)
+    failing = subprocess.run(["make", "push-portable"], cwd=fork, capture_output=True, text=True)
+    assert failing.returncode != 0 and "git rev-parse failed: " in failing.stderr
+    subprocess.run([*git, "add", "README.md"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "x"], check=True)
+    subprocess.run([*git, "remote", "add", "origin", str(tmp_path / "there")], check=True)
+    for _ in range(2):  # the second push replaces the first
+        done = subprocess.run(["make", "push-portable"], cwd=fork, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    there = ["git", "-C", str(tmp_path / "there")]
+    listed = subprocess.check_output([*there, "ls-tree", "--name-only", portable.BRANCH], text=True)
+    names = sorted(path.name for path in (fork / "notebooks").glob("*.ipynb"))
+    assert listed.split() == names
+    show = [*there, "show", f"{portable.BRANCH}:{names[0]}"]
+    assert subprocess.check_output(show) == (fork / "_build/portable" / names[0]).read_bytes()
+    count = [*there, "rev-list", "--count", portable.BRANCH]
+    assert subprocess.check_output(count, text=True) == "1\n"
+    status = subprocess.check_output([*git, "status", "--short", "README.md"], text=True)
+    assert status == ""
 
 
 def test_a_pull_request_can_build_its_book(fork):

@@ -339,7 +339,7 @@ def test_the_table_follows_the_contents_and_opens_each_notebook_itself(addressed
 def test_check_names_each_file_that_does_not_follow(addressed, capsys):
     assert repository.main(["--check"], addressed) == 0
     path = addressed / "notebooks" / "01_one.ipynb"
-    path.write_text(path.read_text().replace("neither installed", "lost"))
+    path.write_text(path.read_text().replace("neither in", "lost in"))
     capsys.readouterr()
     assert repository.main(["--check"], addressed) == 1
     assert re.match("notebooks/01_one.ipynb: [^\n]+\n$", capsys.readouterr().out)
@@ -347,7 +347,15 @@ def test_check_names_each_file_that_does_not_follow(addressed, capsys):
 
 @pytest.mark.parametrize(
     "url",
-    ["https://gitlab.com/a/b", "git@github.com:a/b.git", "github.com/a/b", f"{URL}/tree/x", "x"],
+    [
+        "https://gitlab.com/a/b",
+        "git@github.com:a/b.git",
+        "github.com/a/b",
+        f"{URL}/tree/x",
+        "x",
+        "https://github.com/a/..",
+        "https://github.com/-a/b",
+    ],
 )
 def test_another_kind_of_address_is_refused_in_one_line(addressed, capsys, url):
     before = files(addressed)

@@ -20,17 +20,23 @@ def find_course():
     from importlib.util import find_spec
     from pathlib import Path
 
+    def is_there():
+        try:
+            return find_spec("course_utils.requirements")
+        except ImportError:
+            return None
+
     # VS Code and Jupyter tell where the notebook lies, which need not be the working directory.
     told = [globals().get("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME")]
-    places = [Path.cwd() / "notebook", *(Path(path).absolute() for path in told if path)]
+    places = [Path.cwd() / "notebook", *(Path(path).resolve() for path in told if path)]
     for folder in [folder for place in places for folder in place.parents]:
-        if not find_spec("course_utils") and (folder / "src/course_utils/__init__.py").is_file():
-            sys.path.append(str(folder / "src"))
-{install}    if not find_spec("course_utils"):
+        if (folder / "src/course_utils/requirements.py").is_file():
+            sys.path.insert(0, str(folder / "src"))
+            break
+{install}    if not is_there():
         Stop = type("Stop", (Exception,), {{"_render_traceback_": lambda self: [str(self)]}})
         raise Stop(
             {problem}
-            "The chapters of the course's book carry it: take this one from its download button."
         )
     from course_utils import requirements
 
@@ -40,27 +46,28 @@ def find_course():
 find_course()
 '''
 ADDRESSED = {
-    "ways": "installed, or in this checkout, or from the repository",
+    "ways": "in this checkout, or installed, or from the repository",
     "install": """\
-    if not find_spec("course_utils"):
-        import importlib
+    if not is_there():
         import subprocess
 
         package = "course-utils @ git+{url}@{branch}"
         pip = [sys.executable, "-m", "pip", "install", "-q", package]
         silent = {{**os.environ, "GIT_TERMINAL_PROMPT": "0"}}  # asks for no name and password
-        subprocess.run(pip, env=silent, stdin=subprocess.DEVNULL, capture_output=True)
-        importlib.invalidate_caches()
+        done = subprocess.run(pip, env=silent, stdin=subprocess.DEVNULL, capture_output=True)
+        said = (done.stderr.decode(errors="replace").strip() or "no word").splitlines()[-1]
+        sys.modules.pop("course_utils", None)
+        sys.path_importer_cache.clear()  # pip has written where Python has looked before
 """,
-    "problem": '''\
-"pip could not install course_utils from {url}, branch "
-            "{branch}: there is no network, or the address is private, wrong or gone. "''',
+    "problem": '''f"pip could not install course_utils: {{said}}. Is there a network, and is "
+            "the address {url} (branch {branch}) right and public? "
+            "The download button of its page in the book gives a chapter that brings it."''',
 }
 UNADDRESSED = {
-    "ways": "installed, or in the checkout that holds this notebook",
+    "ways": "in the checkout that holds this notebook, or installed",
     "install": "",
-    "problem": '''\
-"The package course_utils is neither installed nor in a checkout around this notebook. "''',
+    "problem": '''"The package course_utils is neither in a checkout around this notebook nor "
+            "installed. The download button of its page in the book gives one that brings it."''',
 }
 
 # The hash stands before the package, so that the lines that can be read come first.
@@ -77,9 +84,11 @@ def unpack_course(sha256, package):
     import sys
     import tempfile
     import zipfile
+    import zlib
 
     Stop = type("Stop", (Exception,), {{"_render_traceback_": lambda self: [str(self)]}})
-    if any(sha256 in path and os.path.isdir(path) for path in sys.path):
+    mark = f"-{{sha256}}-{{os.getpid()}}"  # a process that this one starts has its own folder
+    if any(str(path).endswith(mark) and os.path.isdir(path) for path in sys.path):
         return  # the cell has run before
     try:
         archive = base64.b64decode(package, validate=True)
@@ -89,12 +98,12 @@ def unpack_course(sha256, package):
         raise Stop("The package in this notebook was cut off or altered: get the file once more.")
     folder = None
     try:
-        folder = tempfile.mkdtemp(prefix="course_utils-", suffix="-" + sha256)
-        zipfile.ZipFile(io.BytesIO(archive)).extractall(folder)
+        folder = tempfile.mkdtemp(prefix="course_utils-", suffix=mark)
+        zipfile.ZipFile(io.BytesIO(zlib.decompress(archive))).extractall(folder)
     except OSError as error:
         shutil.rmtree(folder or "", ignore_errors=True)
         raise Stop(f"No folder for temporary files can take the package: {{error}}.") from None
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(lambda pid: pid == os.getpid() and shutil.rmtree(folder, True), os.getpid())
     for name in [name for name in sys.modules if name.split(".")[0] == "course_utils"]:
         del sys.modules[name]
     sys.path.insert(0, folder)
@@ -123,7 +132,7 @@ def checkout_source(url: str, branch: str) -> str:
 def portable_source(archive: bytes, needs: Iterable[str]) -> str:
     """The source of the cell that carries the package.
 
-    archive: the package as a zip file; needs: the packages that not every chapter needs.
+    archive: the package as a zip file, compressed by zlib; needs: the packages that not every chapter needs.
     """
     return PORTABLE.format(
         sha256=hashlib.sha256(archive).hexdigest(),

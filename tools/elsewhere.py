@@ -153,8 +153,7 @@ def clean_variables(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not ours.match(name)}
     kept |= {"HOME": str(home), "USERPROFILE": str(home)}
     kept["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # the debugger of old kernels talks at every start
-    if "COURSE_DATA" in os.environ:
-        kept["COURSE_DATA"] = os.path.abspath(os.environ["COURSE_DATA"])
+    kept["COURSE_DATA"] = str(data.data_folder())  # that home has no data
     return kept
 
 

@@ -38,7 +38,10 @@ def clean_url(url: str) -> str:
         return ""
     if re.match(rf"{PLACEHOLDER}\b", url, re.IGNORECASE):
         raise Refused(f"URL={url}: put your own account for OWNER and your repository for NAME")
-    found = re.fullmatch(r"(https://github\.com/[A-Za-z0-9_-]+/[A-Za-z0-9._-]+?)(\.git)?/?", url)
+    found = re.fullmatch(
+        r"(https://github\.com/[A-Za-z0-9][A-Za-z0-9_-]*/(?!\.{1,2}/?$|\.git/?$)[A-Za-z0-9._-]+?)(\.git)?/?",
+        url,
+    )
     if not found:
         raise Refused(
             f"URL={url}: expected https://github.com/OWNER/NAME, or none to unset it "
@@ -49,7 +52,8 @@ def clean_url(url: str) -> str:
 
 def clean_branch(branch: str) -> str:
     """The name of a branch, Refused where it is none that an address can hold."""
-    if not re.fullmatch(r"[A-Za-z0-9._][A-Za-z0-9._/-]*", branch):
+    odd = ".." in branch or "//" in branch or branch.endswith(("/", ".lock"))
+    if odd or not re.fullmatch(r"[A-Za-z0-9._][A-Za-z0-9._/-]*", branch):
         raise Refused(f"BRANCH={branch}: expected letters, digits, and the signs . _ / -")
     return branch
 

@@ -13,6 +13,9 @@ def data_folder() -> Path:
     The cache is ``~/.cache/course_utils`` on Linux (or in ``XDG_CACHE_HOME``),
     ``~/Library/Caches/course_utils`` on macOS, and ``course_utils`` in ``LOCALAPPDATA`` on Windows.
     The folder need not exist yet.
+
+    Raises:
+        RuntimeError: nothing tells where the user's home is.
     """
     if named := os.environ.get("COURSE_DATA"):
         return Path(named).expanduser().absolute()

@@ -175,7 +175,12 @@ def available(name: str) -> bool:
     Raises:
         ValueError: another name.
     """
-    contents, _ = _read_all(_known(name))
+    _known(name)
+    try:
+        _expect_home()
+    except DataUnavailable:
+        return False
+    contents, _ = _read_all(_SOURCES[name])
     return len(contents) == len(_SOURCES[name].files)
 
 
@@ -199,6 +204,7 @@ def _known(name: str) -> _Source:
 
 def _load(source: _Source, fallback: bool, progress: bool) -> FlatImages:
     try:
+        _expect_home()
         contents = _contents(source, progress)
     except DataUnavailable as error:
         if not fallback:
@@ -216,6 +222,15 @@ def _load(source: _Source, fallback: bool, progress: bool) -> FlatImages:
     x_train, x_test = (_rows(images) for images in values[::2])
     y_train, y_test = (labels.astype(np.int64) for labels in values[1::2])
     return FlatImages(x_train, y_train, x_test, y_test, height=SIZE, width=SIZE, name=source.name)
+
+
+def _expect_home() -> None:
+    """Raise DataUnavailable where nothing tells in which folder the data sets lie."""
+    try:
+        data_folder()
+    except RuntimeError as error:
+        message = f"{error} Let the environment variable COURSE_DATA name a folder for the data."
+        raise DataUnavailable(message, "no home folder") from None
 
 
 def _rows(images: np.ndarray) -> np.ndarray:

@@ -56,7 +56,8 @@ def version(requirement: Requirement) -> str | None:
         return importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
         # Some distributions bring a package without pip's record of it.
-        return "unknown" if importlib.util.find_spec(requirement.module) else None
+        found = importlib.util.find_spec(requirement.module)
+        return "unknown" if found and found.origin else None  # an empty folder has no origin
 
 
 def too_old(found: str, lowest: str) -> bool:

@@ -1,11 +1,15 @@
 """The portable chapters: written beside the pages, and handed out by their download buttons.
 
+Where they lie on a branch of the repository too, which the variable COURSE_COLAB_BRANCH of the
+environment names, Colab buttons open them from there, and not the notebooks of the checkout.
 The directive ``course-downloads`` lists them all, and the zip of all of them.
 """
 
 from __future__ import annotations
 
 import html
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,8 @@ BUTTON = "download-notebook-button"
 def setup(app: Sphinx) -> None:
     """Register the directive and the steps that change buttons and write the files."""
     app.add_directive("course-downloads", CourseDownloads)
+    branch = os.environ.get("COURSE_COLAB_BRANCH", "")
+    app.add_config_value("course_book_colab_branch", branch, "env", [str])
     app.connect("html-page-context", offer_portable, priority=600)  # after the theme's buttons
     app.connect("build-finished", write_portable)
 
@@ -67,6 +73,11 @@ def offer_portable(
             }
             printing = [b for b in group["buttons"] if b.get("label") == "download-pdf-button"]
             group["buttons"] = [offer, *printing]
+        branch = app.config.course_book_colab_branch
+        for button in group.get("buttons", []) if branch else []:
+            if button.get("text") == "Colab":
+                place = f"/blob/{branch}/{file_name(pagename)}"
+                button["url"] = re.sub(r"/blob/.*", place, button["url"])
 
 
 def is_chapter(app: Sphinx, docname: str) -> bool:
