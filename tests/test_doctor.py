@@ -275,3 +275,19 @@ def test_the_pages_that_send_readers_to_the_doctor_name_its_command():
     assert "python -m course_utils progress" in page and "COURSE_PROGRESS" in page
     readme = (root / "README.md").read_text(encoding="utf-8")
     assert "course_utils doctor" in readme and "course_utils progress" in readme
+
+
+def test_in_a_notebook_a_problem_is_a_report_and_no_failure(tmp_path):
+    """%run shows an exit status as a traceback."""
+    code = "import builtins, runpy, sys\nsys.argv = ['course_utils', 'doctor']\n{}"
+    code += "runpy.run_module('course_utils', run_name='__main__')\nprint('went on')\n"
+    for notebook in ("builtins.get_ipython = lambda: None\n", ""):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(notebook)],
+            env={**os.environ, "COURSE_DATA": os.devnull},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+        )
+        assert "1 problem" in done.stdout, done
+        assert ("went on" in done.stdout) == bool(notebook) == (done.returncode == 0)

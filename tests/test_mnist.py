@@ -660,3 +660,17 @@ def test_mnist_is_mnist():
     np.testing.assert_array_equal(np.bincount(images.y_train), counts)
     assert images.x_train.mean() == pytest.approx(0.1307, abs=5e-5)  # the figure in every recipe
     assert images.x_train.std() == pytest.approx(0.3081, abs=5e-5)
+
+
+def test_without_a_home_there_is_no_mnist_and_stroke_digits_stand_in(monkeypatch, capsys):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(mnist, "data_folder", homeless)
+    assert not mnist.available("MNIST")
+    with pytest.raises(mnist.DataUnavailable, match="Could not .* COURSE_DATA name a folder"):
+        data.mnist()
+    monkeypatch.setattr(mnist, "_stand_in", lambda n_train, n_test: "stroke digits")
+    assert data.mnist(fallback=True) == "stroke digits"
+    said = "MNIST cannot be had here (no home folder): stroke digits stand in, same shapes.\n"
+    assert capsys.readouterr().out == said

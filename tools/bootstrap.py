@@ -132,7 +132,8 @@ def checkout_source(url: str, branch: str) -> str:
 def portable_source(archive: bytes, needs: Iterable[str]) -> str:
     """The source of the cell that carries the package.
 
-    archive: the package as a zip file, compressed by zlib; needs: the packages that not every chapter needs.
+    archive: the package as a zip file, compressed by zlib; needs: the packages that only some
+    chapters need.
     """
     return PORTABLE.format(
         sha256=hashlib.sha256(archive).hexdigest(),
