@@ -294,7 +294,7 @@ def test_the_portable_chapters_are_pushed_to_a_branch_of_their_own(fork, tmp_pat
     subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "there")], check=True)
     subprocess.run([*git, "init", "-q"], check=True)
     failing = subprocess.run(["make", "push-portable"], cwd=fork, capture_output=True, text=True)
-    assert failing.returncode != 0 and "git rev-parse failed: " in failing.stderr
+    assert failing.returncode != 0 and "git rev-parse HEAD failed: " in failing.stderr
     subprocess.run([*git, "add", "README.md"], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "x"], check=True)
     subprocess.run([*git, "remote", "add", "origin", str(tmp_path / "there")], check=True)

@@ -180,14 +180,16 @@ def push(root: Path, folder: Path) -> None:
             done = subprocess.run(command, env=variables, capture_output=True, text=True)
             if done.returncode:
                 said = (done.stderr.strip() or "no word").splitlines()[-1]
-                raise Refused(f"git {words[0]} failed: {said}")
+                raise Refused(f"git {' '.join(words)[:60]} failed: {said}")
             return done.stdout.strip()
 
         for path in sorted(folder.glob("*.ipynb")):
             blob = git("hash-object", "-w", "--no-filters", str(path))
             git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path.name}")
-        message = f"Portable chapters of {git('rev-parse', 'HEAD')}"
-        who = ("-c", "user.name=course", "-c", "user.email=course@users.noreply.github.com")
+        head = git("rev-parse", "HEAD")
+        name, email = git("log", "-1", "--format=%cn%n%ce").splitlines()  # who made HEAD
+        who = ("-c", f"user.name={name}", "-c", f"user.email={email}")
+        message = f"Portable chapters of {head}"
         commit = git(*who, "commit-tree", git("write-tree"), "-m", message)
         git("push", "--quiet", "--force", "origin", f"{commit}:refs/heads/{BRANCH}")
 
