@@ -43,7 +43,7 @@ outputs: .venv/.ready-test ## Execute the chapters that changed and store their 
 portable: .venv/.ready-book ## Write each chapter as one file that runs anywhere, to _build/portable
 	@$(BIN)/python tools/portable.py
 
-push-portable: .venv/.ready-book ## Push them to the branch portable of origin, from which Colab opens them
+push-portable: .venv/.ready-book ## Push the portable chapters to the branch portable of origin, for Colab
 	@$(BIN)/python tools/portable.py push
 
 test-portable: .venv/.ready-test ## Run portable chapters with Colab's packages, far from here; NB="01 10" picks

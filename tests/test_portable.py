@@ -243,7 +243,7 @@ def test_a_process_that_a_chapter_starts_has_a_folder_of_its_own(cell, tmp_path)
     fork = (
         "import os\nif os.fork() == 0:\n    sys.exit()\nos.wait()\nfrom course_utils import data\n"
     )
-    done = python("import sys\n" + unpack + SHOW.replace("print(", "print(") + start, tmp_path)
+    done = python("import sys\n" + unpack + SHOW + start, tmp_path)
     mine, its = done.stdout.split()
     assert mine != its, done
     if hasattr(os, "fork"):
