@@ -322,7 +322,7 @@ MISTAKES = [
         "the noise already among the knobs",
         "real",
         "knobs = shrink(draw(toy.labels, toy.factors))",
-        "knobs = shrink(draw(toy.labels, toy.factors)) + rng.spawn(1)[0].normal(0, 0.1, (1797, 64))",
+        "knobs = shrink(draw(toy.labels, toy.factors)) + rng.spawn(1)[0].normal(0, 0.1, (1797, 1))",
         ("real digits show over one dimension more",),
     ),
 ]
