@@ -49,6 +49,9 @@ push-portable: .venv/.ready-book ## Push the portable chapters to the branch por
 test-portable: .venv/.ready-test ## Run portable chapters with Colab's packages, far from here; NB="01 10" picks
 	@OMP_NUM_THREADS=2 $(BIN)/python tools/elsewhere.py $(NB) $(ARGS)
 
+mutants: .venv/.ready-test ## Make the named mistakes of each chapter and see its claims fail; NB="01 10" picks
+	@$(BIN)/python tools/mutants.py $(NB) $(ARGS)
+
 bench: .venv/.ready-test ## Race the course's training against the usual tutorial's loop; EPOCHS=2 is quicker
 	@$(BIN)/python tools/bench.py $(EPOCHS)
 
@@ -62,7 +65,7 @@ clean: ## Remove all that these commands made: _build, .venv, caches
 	  '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
 	@if [ -e .venv/pyvenv.cfg ] || [ -e .venv/.installing ]; then rm -rf .venv; fi
 
-.PHONY: help book test lab outputs portable push-portable test-portable bench repository clean
+.PHONY: help book test lab outputs portable push-portable test-portable mutants bench repository clean
 
 READY := .venv/.ready-book .venv/.ready-lab .venv/.ready-test
 # A .venv that is not whole, or that a moved folder or a new Python left behind, is never ready.
