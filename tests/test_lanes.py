@@ -40,6 +40,8 @@ def test_each_exercise_is_a_section_and_counts_for_no_lane():
         ("y = [a for a in range(3)]", False),
         ("def f(a):\n    return a", False),
         ("y = b", False),
+        ("for a in range(3):\n    print(a)", False),
+        ("for i in range(3):\n    print(a)", True),
     ],
 )
 def test_a_name_of_a_marked_section_leaks_where_it_is_used_before_it_is_set(code, leaking):

@@ -109,7 +109,8 @@ def names_of(source: str) -> tuple[set[str], set[str]]:
     for node in ast.parse(plain).body:
         loads = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
         read = {n.id for n in loads if isinstance(n.ctx, ast.Load)}
-        used |= read - given - local_names(node)
+        own = top_level_targets(node) if isinstance(node, (ast.For, ast.With)) else set()
+        used |= read - given - own - local_names(node)
         given |= top_level_targets(node)
     return given, used
 
