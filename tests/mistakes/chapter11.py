@@ -283,4 +283,11 @@ MISTAKES = [
         "mean[0], np.diag(np.diag(cov)))",
         ("11.9 ELBO + gap = ln p(x), with correlations",),
     ),
+    Mistake(
+        "the logarithm of the noise's σ for that of its variance",
+        "flattery-check",
+        "np.log(fitted.c))",
+        "np.log(fitted.c) / 2)",
+        ("mean-code value",),
+    ),
 ]
