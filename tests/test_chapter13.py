@@ -31,7 +31,7 @@ def laplace_by_search(x, x_hat):
 
 
 def slerp_by_rotation(a, b, t):
-    """Turn a's direction in the plane of a and b; scale as (13.4) does."""
+    """Turn a's direction in the plane of a and b; scale as (13.5) does."""
     norm_a, norm_b = np.linalg.norm(a), np.linalg.norm(b)
     u, rest = a / norm_a, b - (a @ b) / norm_a**2 * a
     if np.linalg.norm(rest) < 1e-9 * norm_b:
@@ -57,11 +57,11 @@ def layer_by_probing(layers):
 
 
 def grey_mean_by_quadrature(a):
-    def mean(one):
-        mass = integrate.quad(lambda x: np.exp(one * (x - 1)), 0, 1)[0]
-        return integrate.quad(lambda x: x * np.exp(one * (x - 1)), 0, 1)[0] / mass
-
-    return np.vectorize(mean)(a)
+    nodes, weights = np.polynomial.legendre.leggauss(400)  # on [-1, 1]
+    x = (nodes + 1) / 2
+    exponent = np.asarray(a, dtype=np.float64)[..., None] * x
+    density = np.exp(exponent - exponent.max(axis=-1, keepdims=True))
+    return (density * x) @ weights / (density @ weights)
 
 
 def logit_by_counting(bits):
@@ -76,12 +76,24 @@ def logit_by_counting(bits):
     return low
 
 
+def mean_by_two_steps(rate, clip, decay, n):
+    """Read the three numbers off the step of one weight, below and above the clip."""
+
+    def step(g, w=0.0):
+        return rate * (min(1.0, clip / abs(g)) * g + decay * w) if g else rate * decay * w
+
+    slope = step(1e-3 * clip) / (1e-3 * clip / n)
+    limit = step(1e6 * clip) / slope
+    return slope, limit, step(0.0, 1.0) / slope
+
+
 OTHER_ROADS = {
     "13.1": laplace_by_search,
     "13.2": slerp_by_rotation,
     "13.3": layer_by_probing,
     "13.4": grey_mean_by_quadrature,
     "13.5": logit_by_counting,
+    "13.6": mean_by_two_steps,
 }
 
 
@@ -103,6 +115,13 @@ def test_bfloat16_breaks_at_five_and_a_half():
     assert solution("13.5")(7) == pytest.approx(5.545, abs=1e-3)
     assert one + torch.tensor(np.exp(-5.5), dtype=torch.bfloat16) > 1
     assert one + torch.tensor(np.exp(-5.6), dtype=torch.bfloat16) == 1
+
+
+def test_torch_sigmoid_in_bfloat16_gives_one_at_six_and_a_quarter():
+    torch = pytest.importorskip("torch")
+    at = 9 * np.log(2)  # (bits + 2) ln 2: p alone is rounded, and below 1 floats are closer
+    logits = torch.tensor([at - 0.06, at + 0.06]).bfloat16()
+    assert (torch.sigmoid(logits) == 1).tolist() == [False, True]
 
 
 @given(st.floats(-30, 30))

@@ -126,14 +126,47 @@ def _quiet(function: Any) -> Any:
     return wrong
 
 
+def _parallel_with_a_cosine_above_one() -> np.ndarray:
+    """A code whose cosine with twice itself is rounded above 1, in either order of dividing."""
+    rng = np.random.default_rng(1303)
+    for _ in range(10_000):  # about one in ten does
+        a = rng.normal(size=3)
+        norms, b = (np.linalg.norm(a), np.linalg.norm(2 * a)), 2 * a
+        if a @ b / (norms[0] * norms[1]) > 1 and a @ b / norms[0] / norms[1] > 1:
+            break
+    return a
+
+
 def _cases_2() -> list[Case]:
     rng = np.random.default_rng(1302)
     a, b = rng.normal(size=(2, 20))
+    c = _parallel_with_a_cosine_above_one()
+    near = np.array([2 * np.cos(0.2), 2 * np.sin(0.2)])
     return [
         {"a": np.array([2.0, 0.0]), "b": np.array([0.0, 1.0]), "t": np.array([0.0, 0.5, 1.0])},
         {"a": a, "b": b, "t": np.array([0.1, 0.3, 0.7])},
         {"a": np.array([3.0, -4.0]), "b": np.array([6.0, -8.0]), "t": np.array([0.25, 0.5])},
+        {"a": np.array([1.0, 0.0]), "b": near, "t": np.array([0.2, 0.5])},
+        {"a": c, "b": 2 * c, "t": np.array([0.5])},
+        {"a": a, "b": -3 * b, "t": np.linspace(0, 1, 6)},
     ]
+
+
+def _without_clip(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
+    cosine, t = a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), t[:, None]
+    angle = np.arccos(cosine)
+    if np.sin(angle) < 1e-6:
+        return (1 - t) * a + t * b
+    return (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
+
+
+def _straight_above(cosine: float) -> Any:
+    def wrong(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
+        if np.cos(_angle(a, b)) > cosine:
+            return (1 - t[:, None]) * a + t[:, None] * b
+        return slerp(a, b, t)
+
+    return wrong
 
 
 EXERCISE_2 = Exercise(
@@ -148,6 +181,14 @@ EXERCISE_2 = Exercise(
         Mistake(
             "the parallel case: sin ω = 0 there. Its limit is the straight path.",
             (_quiet(_slerp_with(_angle)),),
+        ),
+        Mistake(
+            "rounding can give parallel codes a cosine above 1, and its arccos is nan. Clip it.",
+            (_quiet(_without_clip),),
+        ),
+        Mistake(
+            "the straight path is the limit for ω → 0 only. At an angle of 0.2 the two differ.",
+            (_straight_above(0.9),),
         ),
         Mistake(
             "the cosine needs vectors of length one: divide by both norms.",
@@ -211,6 +252,10 @@ def _product_on_bias(layers: Sequence[Layer]) -> Layer:
     return w, b
 
 
+def _three_at_most(layers: Sequence[Layer]) -> Layer:
+    return one_layer(layers[:3])
+
+
 EXERCISE_3 = Exercise(
     number="13.3",
     solution=(one_layer,),
@@ -218,6 +263,7 @@ EXERCISE_3 = Exercise(
         {"layers": _layers(1330, 3, 3, 3)},
         {"layers": _layers(1331, 5, 4, 3, 2)},
         {"layers": _layers(1332, 2, 6)},
+        {"layers": _layers(1333, 1, 2, 1, 2, 1)},
     ],
     mistakes=(
         Mistake(
@@ -236,6 +282,10 @@ EXERCISE_3 = Exercise(
             "a bias meets the weights of the layers after it, not all that came before.",
             (_product_on_bias,),
         ),
+        Mistake(
+            "only the first three layers are used. There may be any number.",
+            (_three_at_most,),
+        ),
     ),
     hints=(
         "Put the first layer into the second: (x w₁ + b₁) w₂ + b₂. Multiply out.",
@@ -247,8 +297,9 @@ EXERCISE_3 = Exercise(
 # 13.4 --------------------------------------------------------------------------------------------
 def grey_mean(a: np.ndarray) -> np.ndarray:
     """Mean of the density on [0, 1] that is proportional to p^x (1 − p)^(1 − x), p = sigmoid(a)."""
+    a = np.asarray(a, dtype=np.float64)
     safe = np.where(np.abs(a) < 1e-3, 1.0, a)
-    return np.where(np.abs(a) < 1e-3, 0.5 + a / 12, 1 / -np.expm1(-safe) - 1 / safe)
+    return np.where(np.abs(a) < 1e-3, 0.5 + a / 12, 0.5 + 0.5 / np.tanh(safe / 2) - 1 / safe)
 
 
 def _silent(function: Callable[[np.ndarray], np.ndarray]) -> Any:
@@ -266,15 +317,56 @@ EXERCISE_4 = Exercise(
         {"a": np.array([2.0, -3.0])},
         {"a": np.array([0.0, 0.7, -0.7])},
         {"a": np.linspace(-12, 12, 25)},
+        {"a": np.array([[0.3, -1e-10, 2e-6], [0.004, 0.0, -0.3]])},
+        {"a": np.array([800.0, -800.0, 0.5, 1e-3])},
+        {"a": np.array([[[0.002], [-5.0]], [[1e-7], [60.0]]], dtype=np.float32)},
     ],
     mistakes=(
         Mistake(
             "sigmoid(a) is the mean of a pixel that is 0 or 1. Here x takes all values between.",
-            (lambda a: 1 / (1 + np.exp(-a)),),
+            (_silent(lambda a: 1 / (1 + np.exp(-a))),),
         ),
         Mistake(
             "a = 0: zero over zero. The density is flat there, and its mean is ½.",
             (_silent(lambda a: 1 / (1 - np.exp(-a)) - 1 / a),),
+        ),
+        Mistake(
+            "close to 0 two large numbers cancel. Take ½ + a / 12 there, not at 0 alone.",
+            (
+                _silent(
+                    lambda a: np.where(
+                        a == 0, 0.5, 1 / (1 - np.exp(-np.where(a, a, 1))) - 1 / np.where(a, a, 1)
+                    )
+                ),
+            ),
+        ),
+        Mistake(
+            "½ is the mean at a = 0 only. Its slope there is 1/12.",
+            (lambda a: np.where(np.abs(a) < 0.5, 0.5, grey_mean(a)),),
+        ),
+        Mistake(
+            "eᵃ overflows at 800, and infinity over infinity is nan. Use e⁻ᵃ, or the tanh.",
+            (
+                _silent(
+                    lambda a: np.where(
+                        np.abs(a) < 1e-3,
+                        0.5 + a / 12,
+                        np.exp(a.astype(float)) / np.expm1(a.astype(float)) - 1 / np.where(a, a, 1),
+                    )
+                ),
+            ),
+        ),
+        Mistake(
+            "in float32 the two terms cancel to four digits near a = 0.002. Compute in float64.",
+            (
+                _silent(
+                    lambda a: np.where(
+                        np.abs(a) < 1e-3,
+                        0.5 + a / 12,
+                        1 / (1 - np.exp(-a)) - 1 / np.where(a, a, np.ones_like(a)),
+                    )
+                ),
+            ),
         ),
         Mistake(
             "this integral of x eᵃˣ still wants the division by that of eᵃˣ.",
@@ -298,7 +390,7 @@ EXERCISE_4 = Exercise(
     hints=(
         "p^x (1 − p)^(1 − x) = (1 − p) eᵃˣ, since a = ln p − ln(1 − p). So the density is ∝ eᵃˣ.",
         "Z(a) = ∫₀¹ eᵃˣ dx = (eᵃ − 1) / a, and the mean is d ln Z / da.",
-        "1 / (1 − e⁻ᵃ) − 1 / a. At a = 0 the limit is ½; treat |a| below 0.001 apart: ½ + a / 12.",
+        "1 / (1 − e⁻ᵃ) − 1 / a, in float64. The limit at 0 is ½; near it take ½ + a / 12.",
     ),
     rtol=1e-5,
 )
@@ -332,7 +424,7 @@ EXERCISE_5 = Exercise(
             (lambda bits: (bits + 1) * np.log10(2),),
         ),
         Mistake(
-            "the spacing of the sum 1 + e⁻ᵃ counts, above 1. Below 1 floats lie twice as close.",
+            "there torch.sigmoid gives 1, which rounds p alone. Here 1 + e⁻ᵃ is rounded, above 1.",
             (lambda bits: (bits + 2) * np.log(2),),
         ),
     ),
@@ -342,4 +434,57 @@ EXERCISE_5 = Exercise(
     ),
 )
 
-EXERCISES = (EXERCISE_1, EXERCISE_2, EXERCISE_3, EXERCISE_4, EXERCISE_5)
+
+# 13.6 --------------------------------------------------------------------------------------------
+def for_the_mean(rate: float, clip: float, decay: float, n: int) -> tuple[float, float, float]:
+    """Rate, clip and decay that make the same steps from the mean loss as these from the sum."""
+    return n * rate, clip / n, decay / n
+
+
+EXERCISE_6 = Exercise(
+    number="13.6",
+    solution=(for_the_mean,),
+    cases=lambda: [
+        {"rate": 1e-5, "clip": 640.0, "decay": 0.0, "n": 128},
+        {"rate": 0.002, "clip": 5.0, "decay": 0.1, "n": 64},
+        {"rate": 3.0, "clip": 0.7, "decay": 2.0, "n": 5},
+    ],
+    mistakes=(
+        Mistake(
+            "nothing changed. That is (nearly) so for Adam; SGD and clipping see the factor n.",
+            (lambda rate, clip, decay, n: (rate, clip, decay),),
+        ),
+        Mistake(
+            "the mean's gradient is n times smaller, so the rate must be larger, not smaller.",
+            (lambda rate, clip, decay, n: (rate / n, clip / n, decay / n),),
+        ),
+        Mistake(
+            "the clip is compared with the norm of a gradient that is n times smaller.",
+            (lambda rate, clip, decay, n: (n * rate, clip, decay / n),),
+        ),
+        Mistake(
+            "the clip goes the other way: ‖g‖ = n ‖ḡ‖, so clip / ‖g‖ = (clip / n) / ‖ḡ‖.",
+            (lambda rate, clip, decay, n: (n * rate, n * clip, decay / n),),
+        ),
+        Mistake(
+            "the decay is multiplied by the new rate too, n times as large.",
+            (lambda rate, clip, decay, n: (n * rate, clip / n, decay),),
+        ),
+        Mistake(
+            "a sum of n gradients is n times their mean, not √n times.",
+            (
+                lambda rate, clip, decay, n: (
+                    np.sqrt(n) * rate,
+                    clip / np.sqrt(n),
+                    decay / np.sqrt(n),
+                ),
+            ),
+        ),
+    ),
+    hints=(
+        "Write g = n ḡ, with ḡ the gradient of the mean, and put it into the step.",
+        "min(1, clip / (n ‖ḡ‖)) n ḡ = n · min(1, (clip / n) / ‖ḡ‖) ḡ. Take n out of the bracket.",
+    ),
+)
+
+EXERCISES = (EXERCISE_1, EXERCISE_2, EXERCISE_3, EXERCISE_4, EXERCISE_5, EXERCISE_6)
