@@ -204,7 +204,7 @@ MISTAKES = [
         "mixture-code",
         " - k * torch.log(s)",
         "",
-        ("14.13 three widths: less than a third", "14.13 and no more than ln p(x)"),
+        ("14.13 three widths: less than a third",),
     ),
     Mistake(
         "one width for all draws, three in the density",
@@ -223,8 +223,8 @@ MISTAKES = [
     Mistake(
         "a draw of q for the code that made the image",
         "sandwich-code",
-        "[exact_w.numpy(), log_w[:, 1:]]",
-        "[log_w[:, :1], log_w[:, 1:]]",
+        "place * (samples // len(s))] = exact_w",
+        "place * (samples // len(s))] = torch.from_numpy(log_w[:, 0])",
         ("14.14 σ × 0.5: U_10 is above", "14.14 σ × 2: U_10 is above"),
     ),
     Mistake(
