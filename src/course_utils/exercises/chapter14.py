@@ -76,13 +76,32 @@ def _unstable(log_w: np.ndarray) -> np.ndarray:
         return np.log(np.exp(log_w).mean(axis=1))
 
 
+def _shifted(log_w: np.ndarray, out: np.ndarray, extra: float = 0.0) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        mean = np.exp(log_w - out).mean(axis=1)
+        return np.log(mean + extra) + np.broadcast_to(out, (len(log_w), 1))[:, 0]
+
+
 def _cases_2() -> list[Case]:
     rng = np.random.default_rng(142)
     return [
         {"log_w": np.log([[1.0, 3.0], [2.0, 8.0], [5.0, 5.0]])},
         {"log_w": rng.normal(-900, 20, size=(4, 30))},  # e^-900 is 0 in float64
         {"log_w": rng.normal(800, 5, size=(3, 7))},  # e^800 is infinite
+        {"log_w": _all_at_once()},
+        {"log_w": np.array([[np.log(5000) + 0.01] + [-2000.0] * 4999])},  # near zero
     ]
+
+
+def _all_at_once() -> np.ndarray:
+    """One array with rows near −900 and 800, rows as wide as 2 000 nats, and weights of zero."""
+    rows = np.random.default_rng(1422).normal(0, 3, size=(5, 4000))
+    rows[0] -= 900
+    rows[1] += 800
+    rows[2, ::2] -= 2000  # far below the mean, and the first draw with it
+    rows[3, 1:] -= 1500  # one draw carries the average
+    rows[4, :3] = -np.inf
+    return rows
 
 
 EXERCISE_2 = Exercise(
@@ -109,6 +128,23 @@ EXERCISE_2 = Exercise(
         Mistake(
             "the best draw alone. That is up to ln K above the bound, and none itself.",
             (lambda log_w: log_w.max(axis=1),),
+        ),
+        Mistake(
+            "one maximum for all images: those far below it underflow to −∞. Take each row's own.",
+            (lambda log_w: _shifted(log_w, log_w.max()),),
+        ),
+        Mistake(
+            "the row's mean is taken out. A draw 710 nats above it overflows; take the largest.",
+            (lambda log_w: _shifted(log_w, log_w.mean(axis=1, keepdims=True)),),
+        ),
+        Mistake(
+            "the first draw is taken out. It may lie far below the others, or be −∞.",
+            (lambda log_w: _shifted(log_w, log_w[:, :1]),),
+        ),
+        Mistake(
+            "a small number is added inside the logarithm. Once the largest is out the mean is at"
+            " least 1/K: nothing is to be guarded, and the number shifts the result.",
+            (lambda log_w: _shifted(log_w, log_w.max(axis=1, keepdims=True), 1e-8),),
         ),
         Mistake(
             "one number for all images: it mixes their weights, and the likeliest image wins.",
@@ -199,7 +235,8 @@ def _cases_4() -> list[Case]:
     offset = np.array([0.0, 3.0, -2.0, 0.0, 0.4])
     logvar = np.array([-3.0, 0.0, 1.0, -2.0, 0.0])
     # not square, and so that rows vary in another way than columns
-    noisy = rng.normal(size=(400, 5)) * np.array([0.6, 0.15, 0.05, 0.02, 2.0])
+    noisy = rng.normal(size=(400, 5)) * np.array([0.6, 0.15, 0.006, 0.02, 2.0])
+    strict = rng.normal(size=(300, 6)) * np.array([0.25, 0.15, 0.2, 0.3, 1.5, 0.9])
     return [
         {"mu": signs * [0.2, 0.05], "logvar": np.full((6, 2), [-1.0, 0.0]), "threshold": 0.01},
         {
@@ -212,6 +249,12 @@ def _cases_4() -> list[Case]:
             "logvar": np.broadcast_to(logvar, (400, 5)).copy(),
             "threshold": 0.01,
         },
+        {  # thresholds other than the chapter's
+            "mu": strict + 1,
+            "logvar": np.tile([-3.0, -3.0, -2.5, 2.0, 1.0, -4.0], (300, 1)),
+            "threshold": 0.05,
+        },
+        {"mu": strict, "logvar": np.tile([0.0, -1, -2, -3, 3, -4], (300, 1)), "threshold": 1.0},
     ]
 
 
@@ -243,6 +286,41 @@ EXERCISE_4 = Exercise(
         Mistake(
             "how many. Asked is which.",
             (lambda mu, logvar, threshold: (mu.var(axis=0) > threshold).sum(),),
+        ),
+        Mistake(
+            "0.01 always. The threshold is an argument.",
+            (lambda mu, logvar, threshold: mu.var(axis=0) > 0.01,),
+        ),
+        Mistake(
+            "the range, from the smallest mean to the largest. It grows with the number of images;"
+            " asked is the variance.",
+            (lambda mu, logvar, threshold: np.ptp(mu, axis=0) > threshold,),
+        ),
+        Mistake(
+            "the variance of the mean against the noise of the unit. (14.5) compares it with the"
+            " threshold alone.",
+            (
+                lambda mu, logvar, threshold: (
+                    mu.var(axis=0) / np.exp(logvar).mean(axis=0) > threshold
+                ),
+            ),
+        ),
+        Mistake(
+            "the share of the mean in the variance of z. (14.5) takes the variance of the mean"
+            " itself.",
+            (
+                lambda mu, logvar, threshold: (
+                    mu.var(axis=0) / (mu.var(axis=0) + np.exp(logvar).mean(axis=0)) > threshold
+                ),
+            ),
+        ),
+        Mistake(
+            "the mean absolute deviation, squared: for normal means that is 0.64 of the variance.",
+            (
+                lambda mu, logvar, threshold: (
+                    np.abs(mu - mu.mean(axis=0)).mean(axis=0) ** 2 > threshold
+                ),
+            ),
         ),
     ),
     hints=(
@@ -328,6 +406,7 @@ EXERCISE_6 = Exercise(
         {"eigenvalues": np.array([8.0, 2.0, 0.5]), "c": 1.0, "beta": 1.0},
         {"eigenvalues": np.array([0.7, 0.4, 0.25, 0.06, 0.02]), "c": 0.03, "beta": 4.0},
         {"eigenvalues": np.geomspace(5, 0.01, 12), "c": 0.2, "beta": 0.5},
+        {"eigenvalues": np.array([0.2, 3.0, 1e-9, 0.6, 0.6]), "c": 0.15, "beta": 2.0},
     ],
     mistakes=(
         Mistake(
