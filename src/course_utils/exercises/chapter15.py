@@ -219,7 +219,7 @@ EXERCISE_3 = Exercise(
 # 15.4 --------------------------------------------------------------------------------------------
 def settled_widths(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Widths at which blur and KL balance: for the right sampler, and for that of patient 1."""
-    return 1 / np.sqrt(1 + c), (np.sqrt(1 + 8 * c) - 1) / (4 * c)
+    return 1 / np.sqrt(1 + c), 2 / (1 + np.sqrt(1 + 8 * c))
 
 
 EXERCISE_4 = Exercise(
@@ -229,6 +229,7 @@ EXERCISE_4 = Exercise(
         {"c": np.array([1.0, 3.0])},
         {"c": np.array([0.2, 8.0, 24.0])},
         {"c": np.linspace(0.5, 60, 9)},
+        {"c": np.array([[1e-6, 0.5, 700.0], [2.0, 1e4, 0.03]])},
     ],
     mistakes=(
         Mistake(
@@ -273,12 +274,25 @@ def _judge_5(case: Case, came: Any) -> None:
         raise Wrong(f"shape {right.shape}", "no numbers" if have is None else f"shape {have.shape}")
     if not np.all(np.isfinite(have)):
         raise Wrong("finite numbers", describe(have))
-    off = np.abs(have - right)
-    at_zero = np.abs(logvar).max() < 0.01
-    if at_zero and np.any(off > 1e-3):  # with a slope of 0.5 it would be off by 2e-3 and more
-        raise Wrong(f"the right values near logvar = 0, {describe(right)}", describe(have))
-    if not at_zero and np.any(off < 0.1 * mu.shape[1]):
-        raise Wrong(f"values off by 0.1 a code number from {describe(right)}", describe(have))
+    off, scale = np.abs(have - right), 1 + np.abs(right)
+    if np.abs(logvar).max() < 0.01:  # a slope of 0.1 moves it by 1e-5
+        if np.any(off > 5e-7 * scale):
+            size = np.abs(logvar).max()
+            slope = (
+                f": at logvar = ±{size:g}, a slope of about {off.max() / size:.2g}" if size else ""
+            )
+            raise Wrong(
+                f"the right values near logvar = 0, {describe(right)}",
+                f"{describe(have)}, off by up to {off.max():.2g}{slope}",
+            )
+    elif np.any(off < 0.1):  # each row has one logvar of 2 or -2
+        raise Wrong(f"every row off by 0.1 from {describe(right)}", describe(have))
+
+
+def _one_at_a_time(size: float, seed: int, k: int) -> dict[str, np.ndarray]:
+    """2k rows: in each one code number has the logvar size or -size, the others 0."""
+    mu = np.random.default_rng(seed).normal(size=(2 * k, k)) * 1.5
+    return {"mu": mu, "logvar": np.concatenate([size * np.eye(k), -size * np.eye(k)])}
 
 
 EXERCISE_5 = Exercise(
@@ -286,9 +300,10 @@ EXERCISE_5 = Exercise(
     solution=(sly_kl,),
     cases=lambda: [
         {"mu": np.array([[1.0, -2.0], [0.5, 0.0]]), "logvar": np.zeros((2, 2))},
-        {"mu": np.array([[1.5, -1.0]]), "logvar": np.full((1, 2), 4e-3)},
-        {"mu": np.array([[0.3, -1.0], [2.0, 0.0]]), "logvar": np.full((2, 2), 2.0)},
-        {"mu": np.array([[0.3, -1.0], [2.0, 0.0]]), "logvar": np.full((2, 2), -2.0)},
+        {"mu": np.array([[1.5, -1.0]]), "logvar": np.array([[2.0, 0.0]])},
+        _one_at_a_time(1e-4, 1510, 3),
+        _one_at_a_time(2.0, 1511, 3),
+        {"mu": 5 * np.random.default_rng(1512).normal(size=(4, 6)), "logvar": np.zeros((4, 6))},
     ],
     judge=_judge_5,
     mistakes=(
