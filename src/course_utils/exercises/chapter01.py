@@ -256,6 +256,7 @@ EXERCISE_4 = Exercise(
     cases=_cases_4,
     ask=_ask_4,
     judge=_judge_4,
+    same_again="the same code for a row, whatever was packed before",
     mistakes=(
         Mistake(
             "different rows get the same code: the number of ones does not say where they are.",

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array
+from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array, as_parts
 from course_utils.numpy_nn import linear_autoencoder_gradients, linear_autoencoder_loss
 
 
@@ -283,9 +283,7 @@ def _cases_5() -> list[Case]:
 def _judge_5(case: Case, came: Any) -> None:
     x, k = case["x"], case["k"]
     d = x.shape[1]
-    if not isinstance(came, (tuple, list)) or len(came) != 2:
-        raise Wrong("two arrays, enc_w and dec_w", f"{type(came).__name__}")
-    enc_w, dec_w = as_array(came[0]), as_array(came[1])
+    enc_w, dec_w = map(as_array, as_parts(came, 2, "two arrays, enc_w and dec_w"))
     shapes = tuple(np.shape(part) for part in came)
     if enc_w is None or dec_w is None or shapes != ((d, k), (k, d)):
         raise Wrong(f"shapes {(d, k)} and {(k, d)}", f"{shapes}")

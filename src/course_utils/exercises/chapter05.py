@@ -309,6 +309,7 @@ EXERCISE_5 = Exercise(
     cases=_cases_5,
     ask=_ask_5,
     judge=_judge_5,
+    same_again="the same noise from a generator with the same seed",
     mistakes=(
         Mistake(
             "this is honest noise, fresh in each pixel: no pixel tells anything about another's.",

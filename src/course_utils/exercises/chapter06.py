@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array
+from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array, as_parts
 
 
 def _normal(n: int, m: int, seed: int) -> np.ndarray:
@@ -222,9 +222,7 @@ def _cases_4() -> list[Case]:
 
 def _judge_4(case: Case, came: Any) -> None:
     z, rows, price = case["z"], case["rows"], case["price"]
-    if not isinstance(came, (tuple, list)) or len(came) != 2:
-        raise Wrong("two arrays, codes and rows", f"{type(came).__name__}")
-    new_z, new_rows = as_array(came[0]), as_array(came[1])
+    new_z, new_rows = map(as_array, as_parts(came, 2, "two arrays, codes and rows"))
     shapes = tuple(np.shape(part) for part in came)
     if new_z is None or new_rows is None or shapes != (z.shape, rows.shape):
         raise Wrong(f"codes and rows of shapes {z.shape} and {rows.shape}", f"{shapes}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array
+from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array, as_parts
 
 
 def _layer(n: int, d: int, k: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -253,10 +253,8 @@ def _unit(
 
 def _judge_5(case: Case, came: Any) -> None:
     x, ratio = case["x"], case["ratio"]
-    if not isinstance(came, (tuple, list)) or len(came) != 3:
-        raise Wrong("three arrays, w, b and delta", f"{type(came).__name__}")
+    w, b, delta = map(as_array, as_parts(came, 3, "three arrays, w, b and delta"))
     wanted, shapes = ((len(x), 1), (1,), (len(x),)), tuple(np.shape(part) for part in came)
-    w, b, delta = (as_array(part) for part in came)
     if w is None or b is None or delta is None or shapes != wanted:
         raise Wrong(f"shapes {wanted}", f"{shapes}")
     if not all(np.all(np.isfinite(part)) for part in (w, b, delta)):

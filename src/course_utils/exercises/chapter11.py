@@ -4,7 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array, describe
+from course_utils.exercises.grading import (
+    Case,
+    Exercise,
+    Mistake,
+    Wrong,
+    as_array,
+    as_parts,
+)
 from course_utils.gaussians import (
     LinearGaussian,
     elbo_terms,
@@ -398,9 +405,7 @@ def _cases_6() -> list[Case]:
 def _judge_6(case: Case, came: Any) -> None:
     x, model = case["x"], case["model"]
     shape = (len(x), len(model.dec_w))
-    if not isinstance(came, (tuple, list)) or len(came) != 2:
-        raise Wrong("two arrays, mu and logvar", f"{type(came).__name__} {describe(came)}")
-    mu, logvar = as_array(came[0]), as_array(came[1])
+    mu, logvar = map(as_array, as_parts(came, 2, "two arrays, mu and logvar"))
     if mu is None or logvar is None or mu.shape != shape or logvar.shape != shape:
         raise Wrong(f"two arrays of shape {shape}", f"shapes {[np.shape(part) for part in came]}")
     if not np.all(np.isfinite(mu)) or not np.all(np.isfinite(logvar)):
