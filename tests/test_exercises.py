@@ -183,7 +183,7 @@ def test_a_failure_in_a_later_case_is_counted(capsys):
     def right_only_for_one_layer(sizes):
         return (sizes[0] + 1) * sizes[1]
 
-    assert "case 2 of 4" in said(capsys, "01.1", right_only_for_one_layer)
+    assert "case 2 of 5" in said(capsys, "01.1", right_only_for_one_layer)
 
 
 @pytest.mark.parametrize(

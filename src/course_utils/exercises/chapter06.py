@@ -31,6 +31,8 @@ def _cases_1() -> list[Case]:
         {"a": small, "k": 1, "upstream": np.array([[5.0, 1.0, 2.0], [2.0, 3.0, 7.0]])},
         {"a": _normal(4, 6, 611), "k": 3, "upstream": _normal(4, 6, 612)},
         {"a": -1 - _normal(3, 5, 613) ** 2, "k": 2, "upstream": _normal(3, 5, 614)},
+        {"a": 1e-3 * _normal(4, 3, 615), "k": 3, "upstream": _normal(4, 3, 616)},
+        {"a": _normal(3, 3, 617) * [1e3, 1.0, 1e3], "k": 1, "upstream": -(_normal(3, 3, 618) ** 2)},
     ]
 
 
@@ -300,6 +302,7 @@ def _cases_5() -> list[Case]:
         {"z": np.array([[0.0, 2.0, 0.0, -1.0], [0.0, 0.0, 0.5, 1.0]]), "bits_per_number": 8},
         {"z": mixed, "bits_per_number": 5},
         {"z": np.vstack([np.zeros(12), dense[:2]]), "bits_per_number": 4},
+        {"z": np.pad(dense[:3, :8], ((0, 0), (200, 48))) * 1e-9, "bits_per_number": 8},
     ]
 
 
@@ -337,6 +340,10 @@ EXERCISE_5 = Exercise(
         Mistake(
             "the which without the what: add bits_per_number for each active unit.",
             (lambda z, bits: description_bits(z, 0.0),),
+        ),
+        Mistake(
+            "small numbers are left out. Active is what is not exactly 0.",
+            (lambda z, bits: description_bits(np.where(np.abs(z) > 1e-6, z, 0.0), bits),),
         ),
         Mistake(
             "negative numbers are active, too: count z != 0.",

@@ -60,6 +60,10 @@ EXERCISE_1 = Exercise(
             (lambda x, w, b: ((1 - np.tanh(x @ w + b) ** 2) ** 2) @ np.linalg.norm(w, axis=0),),
         ),
         Mistake(
+            "each column is summed before it is squared. Square the weights first, then add.",
+            (lambda x, w, b: ((1 - np.tanh(x @ w + b) ** 2) ** 2) @ w.sum(axis=0) ** 2,),
+        ),
+        Mistake(
             "the norm itself. The penalty is its square.",
             (lambda x, w, b: np.sqrt(tanh_penalty(x, w, b)),),
         ),
@@ -147,6 +151,7 @@ def _cases_3() -> list[Case]:
         {"j": np.array([[3.0, 0.0], [0.0, 1.0]]), "m": 1},
         {"j": rng.normal(size=(3, 5)), "m": 4},
         {"j": rng.normal(size=(6, 2)), "m": 10},
+        {"j": rng.normal(size=(3, 3)) * [1e-3, 1.0, 20.0], "m": 7},
     ]
 
 
@@ -202,6 +207,7 @@ EXERCISE_4 = Exercise(
         {"variances": np.array([3.0, 1.0, 0.25]), "weight": 1.0},
         {"variances": np.array([0.7, 0.5, 0.2, 0.04, 0.001]), "weight": 0.09},
         {"variances": np.array([2.0, 0.0]), "weight": 0.5},
+        {"variances": np.array([1e4, 3.0, 1e-6]), "weight": 25.0},
     ],
     mistakes=(
         Mistake(
@@ -281,6 +287,7 @@ EXERCISE_5 = Exercise(
     cases=lambda: [
         {"x": np.array([0.5]), "ratio": 10.0},
         {"x": np.array([0.2, -1.0, 3.0]), "ratio": 1000.0},
+        {"x": np.array([-40.0, 0.0]), "ratio": 1e10},
     ],
     judge=_judge_5,
     mistakes=(
