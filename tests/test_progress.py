@@ -178,7 +178,7 @@ def test_where_nothing_can_be_noted_check_answers_as_before(trouble, monkeypatch
         monkeypatch.setattr(os, "open", refuse)
     check("01.1", count_parameters)
     out, err = capsys.readouterr()
-    assert out == "✓ 01.1 is right, in all 4 cases.\n" and err == ""
+    assert out == "✓ 01.1 is right, in all 5 cases.\n" and err == ""
     assert listed(capsys).count("✓") == 0
 
 

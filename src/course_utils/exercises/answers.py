@@ -7,6 +7,7 @@ from typing import Any
 from course_utils import progress
 from course_utils.console import say
 from course_utils.exercises.grading import Exercise, Grade, grade
+from course_utils.exercises.output import recorded
 
 _WIDTH = 92
 _unfolded: dict[str, int] = {}
@@ -19,6 +20,9 @@ def check(number: str, *answer: Any) -> None:
     with what went in, what was expected and what came, and a hint where the mistake is known. A
     right one is noted for ``python -m course_utils progress``.
 
+    The verdict comes within ten seconds, also for an answer that never ends or ends Python; of what
+    it prints the first lines are shown.
+
     Args:
         number: of the exercise, "01.1".
         answer: the function or value asked for; several where the exercise says so.
@@ -28,7 +32,8 @@ def check(number: str, *answer: Any) -> None:
         TypeError: another number of answers than the exercise asks for.
     """
     exercise = find(number)
-    result = grade(exercise, answer)
+    with recorded():
+        result = grade(exercise, answer)
     say("\n".join(_speak(exercise, result)))
     if result.status == "right":
         progress.note_right(number, answer)
@@ -73,7 +78,8 @@ def _speak(exercise: Exercise, result: Grade) -> list[str]:
         return [f"○ {number} not attempted yet: write your lines in place of ... and run the cell."]
     if result.status == "right":
         return [f"✓ {number} is right, in all {result.n_cases} cases."]
-    head = f"✗ {number} is not right yet: case {result.failed_case} of {result.n_cases}."
+    where = f": case {result.failed_case} of {result.n_cases}" if result.failed_case else ""
+    head = f"✗ {number} is not right yet{where}."
     body = [_wrap(line, indent="  ") for line in result.lines]
     return [head, *body, f'  Stuck? hint("{number}") unfolds one hint at a time.']
 

@@ -24,6 +24,7 @@ EXERCISE_1 = Exercise(
         {"sizes": [10, 5, 2, 5, 10]},
         {"sizes": [64, 32, 2, 32, 64]},
         {"sizes": [7, 1, 4]},
+        {"sizes": [64, 20, 20, 20, 64]},
     ],
     mistakes=(
         Mistake(
@@ -73,6 +74,10 @@ def _repeat_first(z: np.ndarray) -> np.ndarray:
     return z[:, [0, 1, 0]]
 
 
+def _zeros_of_five(z: np.ndarray) -> np.ndarray:
+    return np.zeros((len(z), 5))
+
+
 def _cases_2() -> list[Case]:
     rng = np.random.default_rng(12)
     small = np.array([[0.0, 1.0, 2.0], [1.0, 1.0, 0.0]])
@@ -80,6 +85,7 @@ def _cases_2() -> list[Case]:
         {"x": small, "encode": _keep_first, "decode": _repeat_three},
         {"x": rng.random((3, 3)), "encode": _keep_two, "decode": _repeat_first},
         {"x": rng.random((7, 3)), "encode": _keep_two, "decode": _repeat_first},
+        {"x": rng.normal(size=(4, 5)), "encode": _keep_two, "decode": _zeros_of_five},
     ]
 
 
@@ -136,7 +142,12 @@ def best_constant(x: np.ndarray) -> tuple[np.ndarray, float]:
 def _cases_3() -> list[Case]:
     rng = np.random.default_rng(13)
     skewed = rng.exponential(size=(6, 3))
-    return [{"x": np.array([[0.0, 1.0], [0.0, 3.0], [3.0, 2.0]])}, {"x": skewed}, {"x": skewed[:3]}]
+    return [
+        {"x": np.array([[0.0, 1.0], [0.0, 3.0], [3.0, 2.0]])},
+        {"x": skewed},
+        {"x": skewed[:3]},
+        {"x": np.array([1e-3, 1.0, 1e3, 1.0]) * (0.5 - skewed[:5, [0, 1, 2, 0]])},  # below zero
+    ]
 
 
 EXERCISE_3 = Exercise(
@@ -256,6 +267,7 @@ EXERCISE_4 = Exercise(
     cases=_cases_4,
     ask=_ask_4,
     judge=_judge_4,
+    same_again="the same code for a row, whatever was packed before",
     mistakes=(
         Mistake(
             "different rows get the same code: the number of ones does not say where they are.",
@@ -311,6 +323,7 @@ EXERCISE_5 = Exercise(
         {"x": np.array([[1.0, 0.0], [1.0, 2.0]]), "n_hidden": 3, "gain": 1.0},
         {"x": np.random.default_rng(15).random((4, 6)), "n_hidden": 3, "gain": 3.0},
         {"x": np.random.default_rng(16).random((4, 6)), "n_hidden": 0, "gain": 0.5},
+        {"x": np.random.default_rng(17).normal(size=(3, 5)), "n_hidden": 8, "gain": 2.5},
     ],
     mistakes=(
         Mistake(

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array
+from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array, as_parts
 from course_utils.numpy_nn import linear_autoencoder_gradients, linear_autoencoder_loss
 
 
@@ -33,6 +33,7 @@ def _cases_1() -> list[Case]:
         {"x": small, "w": np.array([[0.5], [1.0]])},
         {"x": _data(20, 4, 21), "w": _weights(4, 2, 22)[0]},
         {"x": _data(9, 3, 23), "w": _weights(3, 3, 24)[0]},
+        {"x": _data(12, 4, 29) + np.arange(4), "w": _weights(4, 2, 30)[0]},  # not centred
     ]
 
 
@@ -65,6 +66,10 @@ EXERCISE_1 = Exercise(
         Mistake(
             "transposed. The gradient has the shape of w, (d, k).",
             (lambda x, w: tied_gradient(x, w).T,),
+        ),
+        Mistake(
+            "x is centred first. (2.1) takes the images as they come.",
+            (lambda x, w: tied_gradient(x - x.mean(axis=0), w),),
         ),
         Mistake(
             "a missing transpose: the gradient for V is (k, d), w is (d, k).",
@@ -204,6 +209,8 @@ def _cases_4() -> list[Case]:
         top = np.linalg.eigh(x.T @ x)[1][:, ::-1][:, :k].T  # (k, d)
         mix = np.random.default_rng(seed).normal(size=(k, k)) + np.eye(k)
         cases.append({"x": x, "dec_w": mix @ top})
+    # a decoder that is not trained to the end: its rows span something else
+    cases.append({"x": _data(50, 5, 54), "dec_w": _weights(5, 2, 55)[1]})
     return cases
 
 
@@ -256,6 +263,11 @@ EXERCISE_4 = Exercise(
             (lambda x, v: np.linalg.svd(v, full_matrices=False)[2],),
         ),
         Mistake(
+            "PCA of the images, and the decoder is not looked at. The components must lie in the"
+            " span of its rows, also where that is not the principal subspace.",
+            (lambda x, v: np.linalg.svd(x, full_matrices=False)[2][: len(v)],),
+        ),
+        Mistake(
             "transposed: one component a row, (k, d).",
             (lambda x, v: principal_components(x, v).T,),
         ),
@@ -283,9 +295,7 @@ def _cases_5() -> list[Case]:
 def _judge_5(case: Case, came: Any) -> None:
     x, k = case["x"], case["k"]
     d = x.shape[1]
-    if not isinstance(came, (tuple, list)) or len(came) != 2:
-        raise Wrong("two arrays, enc_w and dec_w", f"{type(came).__name__}")
-    enc_w, dec_w = as_array(came[0]), as_array(came[1])
+    enc_w, dec_w = map(as_array, as_parts(came, 2, "two arrays, enc_w and dec_w"))
     shapes = tuple(np.shape(part) for part in came)
     if enc_w is None or dec_w is None or shapes != ((d, k), (k, d)):
         raise Wrong(f"shapes {(d, k)} and {(k, d)}", f"{shapes}")

@@ -24,6 +24,9 @@ def _cases_1() -> list[Case]:
     for n, d, seed in ((5, 4, 11), (3, 7, 12)):
         x, x_hat = _drawn(seed, (n, d), (n, d))
         cases.append({"x": x, "x_hat": x_hat})
+    sizes = np.array([1e-3, 1.0, 1e3, 0.0])  # the slope does not depend on them
+    x, r = _drawn(13, (4, 4), (4, 4))
+    cases.append({"x": x, "x_hat": x + sizes * r})
     return cases
 
 
@@ -99,6 +102,9 @@ def _cases_2() -> list[Case]:
     for n, d, seed in ((6, 3, 21), (4, 5, 22)):
         x, w, b, g = _drawn(seed, (n, d), (d, d), (d,), (n, d))
         cases.append({"x": x, "w": w, "b": b, "output_gradient": g})
+    small, g = cases[0], np.array([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0]])
+    at_zero = np.array([[1.0, 2.0], [0.0, 0.0], [2.0, -1.0]])
+    cases.append({"x": at_zero, "w": small["w"], "b": np.zeros(2), "output_gradient": g})
     return cases
 
 
@@ -154,6 +160,16 @@ EXERCISE_2 = Exercise(
                     x.T @ _inner(x, w, b, g),
                     _inner(x, w, b, g).mean(axis=0),
                     residual_backward(x, w, b, g)[2],
+                ),
+            ),
+        ),
+        Mistake(
+            "the slope of the ReLU at 0. It is 0 there: on is where the input is above 0.",
+            (
+                lambda x, w, b, g: (
+                    x.T @ (s := g * (x @ w + b >= 0)),
+                    s.sum(axis=0),
+                    g + s @ w.T,
                 ),
             ),
         ),
@@ -267,7 +283,15 @@ def _cases_4() -> list[Case]:
     for n, d, seed in ((7, 3, 41), (5, 4, 42)):
         x, g = _drawn(seed, (n, d), (n, d))
         cases.append({"x": 3 * x + 1, "output_gradient": g + 0.5})
+    x, g = _drawn(43, (6, 3), (6, 3))
+    cases.append({"x": x * [1e-3, 1.0, 1e3], "output_gradient": g})
     return cases
+
+
+def _with_a_floor(x: np.ndarray, g: np.ndarray) -> np.ndarray:
+    sd = np.sqrt(x.var(axis=0) + 1e-5)
+    y = (x - x.mean(axis=0)) / sd
+    return (g - g.mean(axis=0) - y * (g * y).mean(axis=0)) / sd
 
 
 def _standardised(x: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -313,6 +337,11 @@ EXERCISE_4 = Exercise(
             (lambda x, g: standardise_backward(x.T, g.T).T,),
         ),
         Mistake("the standard deviation with n − 1. Here it is the one with n.", (_unbiased,)),
+        Mistake(
+            "a small number is added to the variance, as libraries do against a division by zero."
+            " Here s is the standard deviation itself.",
+            (_with_a_floor,),
+        ),
     ),
     hints=(
         "Treat one column. y_i = (x_i − m) / s, where m and s depend on every x_j.",
@@ -333,6 +362,7 @@ def _cases_5() -> list[Case]:
         {"t": np.array([1, 2, 10]), "beta1": 0.9, "beta2": 0.999},
         {"t": np.array([1, 5, 50, 500]), "beta1": 0.5, "beta2": 0.99},
         {"t": np.array([3]), "beta1": 0.0, "beta2": 0.9},
+        {"t": np.arange(1, 101), "beta1": 0.9, "beta2": 0.999},
     ]
 
 
@@ -371,6 +401,7 @@ EXERCISE_5 = Exercise(
         "So m = (1 − β₁ᵗ) g and v = (1 − β₂ᵗ) g². The corrected ones are g and g².",
         "Divide m / √v by g / √(g²).",
     ),
+    rtol=1e-4,  # 1 − β₂ᵗ with β₂ = 0.999 loses three of the seven digits of float32
 )
 
 
@@ -386,6 +417,9 @@ def _cases_6() -> list[Case]:
     for n, d, m, seed in ((8, 3, 4, 61), (20, 5, 2, 62)):
         x, w = _drawn(seed, (n, d), (d, m))
         cases.append({"x": x, "w": w})
+    x, w = map(np.abs, _drawn(63, (15, 3), (3, 3)))
+    x[-1] *= 5
+    cases.append({"x": x, "w": w * [1.0, -1.0, -1e-3]})  # two units that no row reaches
     return cases
 
 
@@ -413,6 +447,11 @@ EXERCISE_6 = Exercise(
         Mistake(
             "the largest absolute value. A large negative input is off already.",
             (lambda x, w: -np.abs(x @ w).max(axis=0),),
+        ),
+        Mistake(
+            "a bias that is never above 0. A unit whose inputs are all negative is off for a"
+            " positive bias as well.",
+            (lambda x, w: -np.maximum((x @ w).max(axis=0), 0.0),),
         ),
         Mistake(
             "the mean input. About half of the rows would still get through.",

@@ -89,6 +89,8 @@ EXERCISE_2 = Exercise(
         {"gradient": _double, "w": np.array([1.0, -2.0]), "rate": 0.1, "n_steps": 2},
         {"gradient": _double, "w": np.array([1.0, -2.0]), "rate": 0.1, "n_steps": 7},
         {"gradient": _cubic, "w": np.array([0.5, 1.5, -1.0]), "rate": 0.05, "n_steps": 5},
+        {"gradient": _double, "w": np.array([[9.0, -20.0, 1e-3]] * 2), "rate": 0.02, "n_steps": 12},
+        {"gradient": _cubic, "w": np.array([0.5]), "rate": 0.1, "n_steps": 0},
     ],
     mistakes=(
         Mistake(
@@ -142,6 +144,7 @@ def _cases_3() -> list[Case]:
         {"x": np.array([[1.0, 2.0], [3.0, 2.0]]), "x_hat": np.array([[1.5, 2.0], [3.0, 1.0]])},
         {"x": x, "x_hat": x + 0.3 * rng.normal(size=x.shape)},
         {"x": x, "x_hat": np.tile(x.mean(axis=0), (6, 1))},
+        {"x": x, "x_hat": -x},  # worse than the mean
     ]
 
 
@@ -229,6 +232,16 @@ def _new_lowest_if(
     return run
 
 
+def _below_a_start(val: Sequence[float], patience: int) -> tuple[int, int]:
+    best, lowest = 1, 1e10
+    for epoch, loss in enumerate(val, start=1):
+        if loss < lowest:
+            best, lowest = epoch, loss
+        if epoch - best >= patience:
+            return best, epoch
+    return best, len(val)
+
+
 _ties_count = _new_lowest_if(lambda new, lowest: new <= lowest)
 _needs_a_gain = _new_lowest_if(lambda new, lowest: new < lowest - 1e-4)
 
@@ -243,6 +256,10 @@ EXERCISE_4 = Exercise(
         {"val": [3.0, 1.0, 2.0], "patience": 5},
         {"val": [2.0, 2.0, 2.0, 2.0], "patience": 2},
         {"val": [1.0, 0.99999, 0.99998, 0.99997, 0.99996], "patience": 2},
+        {"val": [1.0, 1 - 1e-12, 1 - 2e-12, 1 - 3e-12], "patience": 2},
+        {"val": [-1.0, -3.0, -2.0, -2.5, -9.0], "patience": 2},
+        {"val": [3e20, 2e20, 2.5e20, 1e20], "patience": 1},
+        {"val": [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 1.5, 0.5], "patience": 3},
     ],
     mistakes=(
         Mistake(
@@ -272,6 +289,11 @@ EXERCISE_4 = Exercise(
         Mistake(
             "a small gain is not counted. Any lower loss is a new lowest one.",
             (_needs_a_gain,),
+        ),
+        Mistake(
+            "the lowest loss begins at a number of your own. It begins at the loss of epoch 1,"
+            " whatever its size.",
+            (_below_a_start,),
         ),
         Mistake(
             "the other way round: first the epoch that is restored, then the last one run.",

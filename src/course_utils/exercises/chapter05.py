@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array
+from course_utils.exercises.values import same
 
 Map = Callable[[np.ndarray], np.ndarray]
 
@@ -23,6 +24,9 @@ def _cases_1() -> list[Case]:
     for n, d in ((3, 5), (6, 8)):
         x = rng.random((n, d))
         cases.append({"x": x, "x_hat": x + rng.normal(size=(n, d)) * rng.random((n, 1))})
+    x = np.array([[0.0, 0.0, 0.0], [0.2, 0.9, 0.5]])
+    x_hat = np.array([[1e-5, -1e-5, 2e-5], [3.0, 0.0, -1.0]])  # nearly perfect; worse than none
+    cases.append({"x": x, "x_hat": x_hat})
     return cases
 
 
@@ -47,6 +51,14 @@ EXERCISE_1 = Exercise(
         Mistake(
             "the sum over pixels. The MSE is a mean over them.",
             (lambda x, y: -10 * np.log10(((x - y) ** 2).sum(1)).mean(),),
+        ),
+        Mistake(
+            "the peak of bytes, 255. Here pixels run from 0 to 1, so the peak is 1.",
+            (lambda x, y: (10 * np.log10(255**2 / ((x - y) ** 2).mean(1))).mean(),),
+        ),
+        Mistake(
+            "a small number is added to the MSE. It bounds what a good reconstruction can get.",
+            (lambda x, y: -10 * np.log10(((x - y) ** 2).mean(1) + 1e-8).mean(),),
         ),
         Mistake(
             "the sign: a smaller error is more decibels.",
@@ -76,6 +88,12 @@ def _cases_2() -> list[Case]:
         {"x_noisy": np.array([-1.0, 0.0, 0.5]), "a": 1.0, "p": 0.75, "sigma": 1.0},
         {"x_noisy": np.linspace(-2, 2, 7), "a": 0.6, "p": 0.2, "sigma": 0.8},
         {"x_noisy": np.array([0.3, -0.4]), "a": 1.7, "p": 0.5, "sigma": 1.5},
+        {
+            "x_noisy": np.array([[0.0, 6.0, -0.02], [-5.0, 0.01, 0.3]]),
+            "a": 2.0,
+            "p": 0.9,
+            "sigma": 0.7,
+        },
     ]
 
 
@@ -134,7 +152,14 @@ def _cases_3() -> list[Case]:
     for d, sigma, seed in ((3, 0.7, 53), (5, 2.0, 54)):
         a = np.random.default_rng(seed).normal(size=(d + 3, d))
         cases.append({"covariance": a.T @ a / (d + 3), "sigma": sigma})
+    cases.append({"covariance": np.array([[1.0, -0.6], [-0.6, 0.5]]), "sigma": 0.1})
+    dark = np.array([[1.0, 0.5, 0.0], [0.5, 2.0, 0.0], [0.0, 0.0, 0.0]])  # a pixel always dark
+    cases.append({"covariance": dark, "sigma": 0.3})
     return cases
+
+
+def _by_the_inverse(c: np.ndarray, s: float) -> np.ndarray:
+    return np.linalg.inv(np.eye(len(c)) + s**2 * np.linalg.inv(c))
 
 
 EXERCISE_3 = Exercise(
@@ -167,6 +192,11 @@ EXERCISE_3 = Exercise(
             "the ratio is upside down: this one amplifies. Where a direction has no variance, the"
             " denoiser must give 0.",
             (lambda c, s: np.linalg.solve(c, c + s**2 * np.eye(len(c))),),
+        ),
+        Mistake(
+            "the covariance is inverted, and a pixel that never varies makes it singular. Only"
+            " C + σ² I can always be inverted.",
+            (_by_the_inverse,),
         ),
         Mistake(
             "each pixel by itself. The other pixels know something about it: use all of C.",
@@ -277,11 +307,15 @@ def _cases_5() -> list[Case]:
 
 
 def _ask_5(answer: tuple[Any, ...], case: Case) -> Any:
-    return answer[0](case["x"], case["sigma"], np.random.default_rng(case["seed"]))
+    """Ask with two generators: what comes must depend on them."""
+    seeds = case["seed"], case["seed"] + 1000
+    drawn = [answer[0](case["x"], case["sigma"], np.random.default_rng(seed)) for seed in seeds]
+    return drawn[0] if drawn[0] is None else drawn
 
 
 def _judge_5(case: Case, came: Any) -> None:
     x, sigma = case["x"], case["sigma"]
+    came, other = came
     x_noisy = as_array(came)
     if x_noisy is None or x_noisy.shape != x.shape:
         raise Wrong(f"noisy images of shape {x.shape}", f"{type(came).__name__}, {np.shape(came)}")
@@ -301,6 +335,10 @@ def _judge_5(case: Case, came: Any) -> None:
         raise Wrong(
             "x back from x_noisy - x_noisy[:, :1]", f"a pixel that is off by {left:.3g}: not undone"
         )
+    if same(came, other):
+        raise Wrong(
+            "other noise from another generator", "the same noise: it is not drawn from rng"
+        )
 
 
 EXERCISE_5 = Exercise(
@@ -309,6 +347,7 @@ EXERCISE_5 = Exercise(
     cases=_cases_5,
     ask=_ask_5,
     judge=_judge_5,
+    same_again="the same noise from a generator with the same seed",
     mistakes=(
         Mistake(
             "this is honest noise, fresh in each pixel: no pixel tells anything about another's.",
@@ -329,6 +368,10 @@ EXERCISE_5 = Exercise(
         Mistake(
             "the variance where the standard deviation belongs: multiply by sigma.",
             (lambda x, s, rng: x + s**2 * rng.normal(size=(len(x), 1)),),
+        ),
+        Mistake(
+            "the noise does not come from rng: it is the same at every call.",
+            (lambda x, s, rng: sly_noise(x, s, np.random.default_rng(0)),),
         ),
         Mistake(
             "there is no noise: the test asks for a standard deviation of sigma.",

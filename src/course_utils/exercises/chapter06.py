@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array
+from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array, as_parts
 
 
 def _normal(n: int, m: int, seed: int) -> np.ndarray:
@@ -31,6 +31,8 @@ def _cases_1() -> list[Case]:
         {"a": small, "k": 1, "upstream": np.array([[5.0, 1.0, 2.0], [2.0, 3.0, 7.0]])},
         {"a": _normal(4, 6, 611), "k": 3, "upstream": _normal(4, 6, 612)},
         {"a": -1 - _normal(3, 5, 613) ** 2, "k": 2, "upstream": _normal(3, 5, 614)},
+        {"a": 1e-3 * _normal(4, 3, 615), "k": 3, "upstream": _normal(4, 3, 616)},
+        {"a": _normal(3, 3, 617) * [1e3, 1.0, 1e3], "k": 1, "upstream": -(_normal(3, 3, 618) ** 2)},
     ]
 
 
@@ -222,9 +224,7 @@ def _cases_4() -> list[Case]:
 
 def _judge_4(case: Case, came: Any) -> None:
     z, rows, price = case["z"], case["rows"], case["price"]
-    if not isinstance(came, (tuple, list)) or len(came) != 2:
-        raise Wrong("two arrays, codes and rows", f"{type(came).__name__}")
-    new_z, new_rows = as_array(came[0]), as_array(came[1])
+    new_z, new_rows = map(as_array, as_parts(came, 2, "two arrays, codes and rows"))
     shapes = tuple(np.shape(part) for part in came)
     if new_z is None or new_rows is None or shapes != (z.shape, rows.shape):
         raise Wrong(f"codes and rows of shapes {z.shape} and {rows.shape}", f"{shapes}")
@@ -302,6 +302,7 @@ def _cases_5() -> list[Case]:
         {"z": np.array([[0.0, 2.0, 0.0, -1.0], [0.0, 0.0, 0.5, 1.0]]), "bits_per_number": 8},
         {"z": mixed, "bits_per_number": 5},
         {"z": np.vstack([np.zeros(12), dense[:2]]), "bits_per_number": 4},
+        {"z": np.pad(dense[:3, :8], ((0, 0), (200, 48))) * 1e-9, "bits_per_number": 8},
     ]
 
 
@@ -339,6 +340,10 @@ EXERCISE_5 = Exercise(
         Mistake(
             "the which without the what: add bits_per_number for each active unit.",
             (lambda z, bits: description_bits(z, 0.0),),
+        ),
+        Mistake(
+            "small numbers are left out. Active is what is not exactly 0.",
+            (lambda z, bits: description_bits(np.where(np.abs(z) > 1e-6, z, 0.0), bits),),
         ),
         Mistake(
             "negative numbers are active, too: count z != 0.",

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array
+from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array, as_parts
 
 
 def _layer(n: int, d: int, k: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -58,6 +58,10 @@ EXERCISE_1 = Exercise(
         Mistake(
             "the length of each column, not its square: no root inside the sum.",
             (lambda x, w, b: ((1 - np.tanh(x @ w + b) ** 2) ** 2) @ np.linalg.norm(w, axis=0),),
+        ),
+        Mistake(
+            "each column is summed before it is squared. Square the weights first, then add.",
+            (lambda x, w, b: ((1 - np.tanh(x @ w + b) ** 2) ** 2) @ w.sum(axis=0) ** 2,),
         ),
         Mistake(
             "the norm itself. The penalty is its square.",
@@ -147,6 +151,7 @@ def _cases_3() -> list[Case]:
         {"j": np.array([[3.0, 0.0], [0.0, 1.0]]), "m": 1},
         {"j": rng.normal(size=(3, 5)), "m": 4},
         {"j": rng.normal(size=(6, 2)), "m": 10},
+        {"j": rng.normal(size=(3, 3)) * [1e-3, 1.0, 20.0], "m": 7},
     ]
 
 
@@ -202,6 +207,7 @@ EXERCISE_4 = Exercise(
         {"variances": np.array([3.0, 1.0, 0.25]), "weight": 1.0},
         {"variances": np.array([0.7, 0.5, 0.2, 0.04, 0.001]), "weight": 0.09},
         {"variances": np.array([2.0, 0.0]), "weight": 0.5},
+        {"variances": np.array([1e4, 3.0, 1e-6]), "weight": 25.0},
     ],
     mistakes=(
         Mistake(
@@ -253,10 +259,8 @@ def _unit(
 
 def _judge_5(case: Case, came: Any) -> None:
     x, ratio = case["x"], case["ratio"]
-    if not isinstance(came, (tuple, list)) or len(came) != 3:
-        raise Wrong("three arrays, w, b and delta", f"{type(came).__name__}")
+    w, b, delta = map(as_array, as_parts(came, 3, "three arrays, w, b and delta"))
     wanted, shapes = ((len(x), 1), (1,), (len(x),)), tuple(np.shape(part) for part in came)
-    w, b, delta = (as_array(part) for part in came)
     if w is None or b is None or delta is None or shapes != wanted:
         raise Wrong(f"shapes {wanted}", f"{shapes}")
     if not all(np.all(np.isfinite(part)) for part in (w, b, delta)):
@@ -283,6 +287,7 @@ EXERCISE_5 = Exercise(
     cases=lambda: [
         {"x": np.array([0.5]), "ratio": 10.0},
         {"x": np.array([0.2, -1.0, 3.0]), "ratio": 1000.0},
+        {"x": np.array([-40.0, 0.0]), "ratio": 1e10},
     ],
     judge=_judge_5,
     mistakes=(

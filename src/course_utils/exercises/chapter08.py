@@ -56,6 +56,7 @@ def _cases_1() -> list[Case]:
         _Code("cos t", np.cos),
         _Code("sin(t - 1) + 0.4 cos 2t", lambda t: np.sin(t - 1) + 0.4 * np.cos(2 * t)),
         _Code("exp(cos(t + 0.3)) + sin 3t", lambda t: np.exp(np.cos(t + 0.3)) + np.sin(3 * t)),
+        _Code("tanh(5 sin(t - 2.9))", lambda t: np.tanh(5 * np.sin(t - 2.9))),
     )
     return [{"code": code, "bracket": np.array([0.0, np.pi])} for code in codes]
 
@@ -195,7 +196,14 @@ def _cases_3() -> list[Case]:
         {"x": gaps[:, None] * np.ones((1, 1)), "sigma": 0.25},
         {"x": rng.random((80, 3)) ** 3, "sigma": 0.03},
         {"x": 1.5 * rng.normal(size=(90, 6)) ** 3, "sigma": 0.7},
+        {"x": np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [9.0, 9.0]]), "sigma": 0.05},
     ]
+
+
+def _no_distance_of_zero(x: np.ndarray, sigma: float) -> float:
+    distances = _distances(x)
+    distances[distances == 0] = np.inf
+    return float((distances.min(axis=1) < sigma * np.sqrt(2 * x.shape[1])).mean())
 
 
 EXERCISE_3 = Exercise(
@@ -218,6 +226,11 @@ EXERCISE_3 = Exercise(
         Mistake(
             "each point taken for its own nearest neighbour, at distance zero: all are ruled.",
             (lambda x, sigma: float(len(x) > 0),),
+        ),
+        Mistake(
+            "a distance of zero is left out, as a point's own. Two points may be equal: leave out"
+            " the diagonal, not the value.",
+            (_no_distance_of_zero,),
         ),
         Mistake(
             "the number of points, not their share.",

@@ -26,6 +26,7 @@ def _cases_1() -> list[Case]:
         {"delta": rng.normal(size=(4, 5)), "jacobian": rng.normal(size=(5, 2)) @ np.diag([3, 0.5])},
         {"delta": rng.normal(size=(3, 6)), "jacobian": dependent},
         {"delta": rng.normal(size=(2, 4)), "jacobian": 1e-12 * rng.normal(size=(4, 2))},
+        {"delta": rng.normal(size=(2, 5)), "jacobian": rng.normal(size=(5, 3)) * [1.0, 1e-5, 1e3]},
     ]
 
 
@@ -160,6 +161,7 @@ def _cases_3() -> list[Case]:
         {"radius": 1.0, "tolerance": 1.0},
         {"radius": 2.0, "tolerance": 0.25},
         {"radius": 0.5, "tolerance": 3.0},
+        {"radius": 300.0, "tolerance": 0.02},
     ]
 
 

@@ -25,7 +25,8 @@ def _cases_1() -> list[Case]:
             "eps": np.array([[2.0, -1.0]]),
         },
         {"mu": mu, "logvar": logvar, "eps": eps},
-        {"mu": 10 * mu, "logvar": logvar - 3, "eps": -eps},
+        {"mu": 10 * mu, "logvar": logvar - 3, "eps": -3 * eps},
+        {"mu": mu[:2], "logvar": np.array([[-20.0, 0.0, 9.0], [6.0, -12.0, 0.3]]), "eps": eps[2:4]},
     ]
 
 
@@ -82,6 +83,7 @@ EXERCISE_2 = Exercise(
         {"a": np.array([-8.0, -4.0, -1.0])},
         {"a": np.linspace(-6, 6, 25)},
         {"a": np.array([[-2.0, 0.5, 1.0], [3.0, -5.0, 0.1]])},
+        {"a": np.array([40.0, -15.0, 0.5, 12.0])},
     ],
     mistakes=(
         Mistake(
@@ -131,6 +133,7 @@ EXERCISE_3 = Exercise(
         {"mu": np.array([2.0]), "logvar": np.array([np.log(4.0)])},
         {"mu": np.array([-1.0, 0.0, 0.5]), "logvar": np.array([1.0, -2.0, 0.7])},
         {"mu": np.linspace(-3, 3, 20), "logvar": np.linspace(2, -4, 20)},
+        {"mu": np.array([8.0, -0.1, 0.0, 1.0]), "logvar": np.array([-9.0, 4.0, 1.0, 0.0])},
     ],
     mistakes=(
         Mistake(
@@ -268,6 +271,7 @@ EXERCISE_5 = Exercise(
         {"sigma": np.array([1.0, 2.0]), "c": 3.0},
         {"sigma": np.array([0.6, 0.9, 1.5]), "c": 4.0},
         {"sigma": np.linspace(0.5, 3, 12), "c": 24.0},
+        {"sigma": np.array([[0.82, 1.0], [5.0, 40.0]]), "c": 0.5},
     ],
     mistakes=(
         Mistake(

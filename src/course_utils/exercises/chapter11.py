@@ -4,7 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from course_utils.exercises.grading import Case, Exercise, Mistake, Wrong, as_array, describe
+from course_utils.exercises.grading import (
+    Case,
+    Exercise,
+    Mistake,
+    Wrong,
+    as_array,
+    as_parts,
+)
 from course_utils.gaussians import (
     LinearGaussian,
     elbo_terms,
@@ -38,6 +45,11 @@ EXERCISE_1 = Exercise(
         {"mu": np.array([[1.0, -2.0]]), "sigma": np.array([[0.5, 3.0]]), "tau": 2.0},
         {"mu": _normal(1101, 4, 3), "sigma": np.exp(_normal(1102, 4, 3)), "tau": 0.4},
         {"mu": _normal(1103, 2, 2), "sigma": np.exp(_normal(1104, 2, 2)), "tau": 1.0},
+        {
+            "mu": np.array([[0.0, 7.0], [-0.1, 1.0]]),
+            "sigma": np.array([[1e-4, 20.0]] * 2),
+            "tau": 3.0,
+        },
     ],
     mistakes=(
         Mistake(
@@ -83,6 +95,10 @@ EXERCISE_1 = Exercise(
         Mistake(
             "mu² is not divided by tau²: a wide prior forgives a mean far from zero.",
             (lambda m, s, t: 0.5 * (s**2 / t**2 + m**2 - 1 - np.log(s**2 / t**2)).sum(axis=1),),
+        ),
+        Mistake(
+            "the ½ stands before the squares as well, not only before the 1.",
+            (lambda m, s, t: ((m**2 + s**2) / t**2 - np.log(s / t) - 0.5).sum(axis=1),),
         ),
         Mistake(
             "the −1 is missing, and the KL of the prior from itself is not zero.",
@@ -172,6 +188,7 @@ EXERCISE_3 = Exercise(
         {"elbo": np.array([14.4, -100.0]), "d": 64, "scale": 16.0},
         {"elbo": np.array([1500.0, 2000.0, 900.0]), "d": 784, "scale": 255.0},
         {"elbo": np.array([-3.0]), "d": 2, "scale": 0.5},
+        {"elbo": np.array([[6000.0, -1e5], [0.0, 2.0]]), "d": 784, "scale": 255.0},
     ],
     mistakes=(
         Mistake(
@@ -398,9 +415,7 @@ def _cases_6() -> list[Case]:
 def _judge_6(case: Case, came: Any) -> None:
     x, model = case["x"], case["model"]
     shape = (len(x), len(model.dec_w))
-    if not isinstance(came, (tuple, list)) or len(came) != 2:
-        raise Wrong("two arrays, mu and logvar", f"{type(came).__name__} {describe(came)}")
-    mu, logvar = as_array(came[0]), as_array(came[1])
+    mu, logvar = map(as_array, as_parts(came, 2, "two arrays, mu and logvar"))
     if mu is None or logvar is None or mu.shape != shape or logvar.shape != shape:
         raise Wrong(f"two arrays of shape {shape}", f"shapes {[np.shape(part) for part in came]}")
     if not np.all(np.isfinite(mu)) or not np.all(np.isfinite(logvar)):

@@ -142,6 +142,7 @@ EXERCISE_2 = Exercise(
         {"weight": 0.1, "recon_mean": "nd", "kl_mean": "nk", "n": 128, "d": 784, "k": 5},
         {"weight": 4.0, "recon_mean": "", "kl_mean": "n", "n": 32, "d": 64, "k": 10},
         {"weight": 0.5, "recon_mean": "d", "kl_mean": "k", "n": 16, "d": 12, "k": 3},
+        {"weight": 2.0, "recon_mean": "dn", "kl_mean": "kn", "n": 5, "d": 30, "k": 4},
     ],
     mistakes=(
         Mistake(
@@ -449,6 +450,28 @@ def _rows_reversed(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.nd
     return _right(mu, logvar, eps)[::-1]
 
 
+def _positive_mean(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    return _right(np.abs(mu), logvar, eps)
+
+
+def _never_narrow(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    return _right(mu, np.abs(logvar), eps)
+
+
+def _never_wide(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    return _right(mu, -np.abs(logvar), eps)
+
+
+def _columns_reversed(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    return _right(mu, logvar, eps)[:, ::-1]
+
+
+def _off_in_the_middle(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    z = _right(mu, logvar, eps)
+    z[z.shape[0] // 2, z.shape[1] // 2] += 0.01
+    return z
+
+
 def _off_in(row: Any, column: Any) -> Sampler:
     """Off by 0.01 in one place: what a test must not overlook."""
 
@@ -518,6 +541,11 @@ EXERCISE_5 = Exercise(
             _turned_round,
             _rows_reversed,
             *_OFF,
+            _positive_mean,
+            _never_narrow,
+            _never_wide,
+            _columns_reversed,
+            _off_in_the_middle,
         )
     ],
     mistakes=(
@@ -548,6 +576,18 @@ EXERCISE_5 = Exercise(
         Mistake(
             "your test has positive noise only, and a sampler that takes |eps| passes.",
             (_accepts_at(*_TRIAL[:2], np.abs(_TRIAL[2])),),
+        ),
+        Mistake(
+            "your test has positive mu only, and a sampler that takes |mu| passes.",
+            (_accepts_at(np.abs(_TRIAL[0]), *_TRIAL[1:]),),
+        ),
+        Mistake(
+            "your test has positive logvar only: all codes are wider than 1.",
+            (_accepts_at(_TRIAL[0], np.abs(_TRIAL[1]), _TRIAL[2]),),
+        ),
+        Mistake(
+            "your test has negative logvar only: all codes are narrower than 1.",
+            (_accepts_at(_TRIAL[0], -np.abs(_TRIAL[1]), _TRIAL[2]),),
         ),
         Mistake(
             "your test has one mu and one logvar for all: let them differ in rows and columns.",

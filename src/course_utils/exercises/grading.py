@@ -1,25 +1,45 @@
 """What an exercise is, and how an answer is graded: by values and shapes, never by its text."""
 
 import copy
-import inspect
-import linecache
-import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from course_utils.exercises.asked import misplaced, order_of_arguments
+from course_utils.exercises.errors import error_in_words, message
+from course_utils.exercises.fresh import fresh
+from course_utils.exercises.limits import Budget, NoEnd, in_seconds
+from course_utils.exercises.output import quiet
+from course_utils.exercises.values import (
+    Wrong,
+    as_array,
+    as_parts,
+    compare,
+    describe,
+    has_nan,
+    in_words,
+    same,
+)
+
+__all__ = [
+    "Case",
+    "Exercise",
+    "Grade",
+    "Judge",
+    "Mistake",
+    "Wrong",
+    "as_array",
+    "as_parts",
+    "compare",
+    "describe",
+    "grade",
+]
+
 Case = Mapping[str, Any]  # the arguments of one call, under their names
 Judge = Callable[[Case, Any], None]  # returns if the answer is right, raises Wrong if not
-
-
-class Wrong(Exception):
-    """An answer is wrong: what was expected, and what came."""
-
-    def __init__(self, expected: str, actual: str) -> None:
-        super().__init__(expected, actual)
-        self.expected, self.actual = expected, actual
 
 
 @dataclass(frozen=True)
@@ -41,8 +61,11 @@ class Exercise:
         mistakes: the known ones; an answer that gives the same values gets that mistake's hint.
         hints: unfolded one at a time.
         ask: calls the answer on a case; by default ``answer[0](**case)``, arguments in order.
-        judge: decides on what came back; by default it must equal what the solution gives.
+        judge: decides on what came back; by default it must equal what the solution gives. It may
+            fail on a value of another kind than asked for: that counts as wrong.
         rtol: relative tolerance of the default judge.
+        same_again: what must come again when a case is asked a second time, of a copy of the answer
+            that remembers nothing of the first; "" where another right answer may come.
     """
 
     number: str
@@ -55,6 +78,7 @@ class Exercise:
     )
     judge: Judge | None = None
     rtol: float = 1e-6
+    same_again: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +93,9 @@ class Grade:
 
 def grade(exercise: Exercise, answer: tuple[Any, ...]) -> Grade:
     """Grade an answer. Never raises because of what the answer does.
+
+    All cases are asked once, in order, and then once more from the last to the first: an answer
+    that remembers earlier calls gives something else then.
 
     Args:
         exercise: the exercise.
@@ -85,15 +112,26 @@ def grade(exercise: Exercise, answer: tuple[Any, ...]) -> Grade:
     if any(_untouched(part) for part in answer):
         return Grade("not attempted")
     cases = exercise.cases()
-    for i, case in enumerate(cases, start=1):
-        try:
-            _grade_case(exercise, answer, case)
-        except _NotFinished:
-            return Grade("not attempted")
-        except Wrong as wrong:
-            lines = [f"input     {describe(case)}"] if case else []
-            lines += [f"expected  {wrong.expected}", f"actual    {wrong.actual}"]
-            return Grade("wrong", len(cases), i, (*lines, *_known_mistake(exercise, answer)))
+    again = fresh(answer) if exercise.same_again else answer
+    lines = misplaced(exercise.number, exercise.solution, answer)
+    if lines:
+        return Grade("wrong", len(cases), 0, lines)
+    trial, place = _Trial(exercise, answer), 0
+    try:
+        for place in range(len(cases)):
+            trial.grade(cases[place])
+        repeated = _Trial(exercise, again, trial.budget)
+        with quiet():
+            for place in reversed(range(len(cases))):
+                repeated.grade_again(cases[place], trial.results[place])
+    except _NotFinished:
+        return Grade("not attempted")
+    except Wrong as wrong:
+        case = cases[place]
+        lines = (f"input     {describe(case)}",) if case else ()
+        lines += (f"expected  {wrong.expected}", f"actual    {wrong.actual}")
+        lines += (wrong.note,) if wrong.note else ()
+        return Grade("wrong", len(cases), place + 1, (*lines, *_help(exercise, trial, cases)))
     return Grade("right", len(cases))
 
 
@@ -101,118 +139,123 @@ class _NotFinished(Exception):
     """A ``...`` of the stub is still there."""
 
 
-def _grade_case(exercise: Exercise, answer: tuple[Any, ...], case: Case) -> None:
-    judge = exercise.judge or _equals_solution(exercise)
-    given = copy.deepcopy(dict(case))
-    try:
-        came = exercise.ask(answer, given)
-    except Wrong:
-        raise
-    except Exception as error:  # whatever the learner's code raises is an answer, not our failure
-        if "ellipsis" in str(error).lower():
-            raise _NotFinished from None
-        raise Wrong("an answer", _describe_error(error, answer)) from None
-    if came is Ellipsis or (isinstance(came, tuple) and any(part is Ellipsis for part in came)):
-        raise _NotFinished
-    if came is None:
-        raise Wrong("an answer", "None: is the `return` missing?")
-    changed = [name for name in case if not _same(given[name], case[name])]
-    if changed:
-        raise Wrong(
-            f"{changed[0]} unchanged by the call",
-            f"your code changed its argument {changed[0]} in place: work on a copy",
-        )
-    judge(case, came)
+class _Trial:
+    """One answer, what it gave on the cases so far, and the time that it has left."""
+
+    def __init__(
+        self, exercise: Exercise, answer: tuple[Any, ...], budget: Budget | None = None
+    ) -> None:
+        self.exercise, self.answer = exercise, answer
+        self.budget = budget or Budget()
+        self.results: list[Any] = []  # an exception counts by its type and message
+        self.ended = True
+
+    def ask(self, case: Case) -> tuple[Any, dict[str, Any]]:
+        """Call the answer on a copy of a case; return what came, and the copy."""
+        given = copy.deepcopy(dict(case))
+        try:
+            came = self.budget.call(self.exercise.ask, self.answer, given)
+        except Exception as error:  # what the learner's code raises is an answer, not our failure
+            self.ended = not isinstance(error, NoEnd)
+            self.results.append((type(error).__name__, message(error)))
+            raise
+        self.results.append(came)
+        return came, given
+
+    def grade(self, case: Case) -> None:
+        """Raise ``Wrong`` or ``_NotFinished`` unless the answer is right on this case."""
+        try:
+            came, given = self.ask(case)
+        except Wrong:
+            raise
+        except Exception as error:
+            raise self._failed(error) from None
+        if came is Ellipsis or (isinstance(came, tuple) and any(part is ... for part in came)):
+            raise _NotFinished
+        if came is None:
+            raise Wrong("an answer", in_words(came))
+        changed = [name for name in case if not same(given[name], case[name])]
+        if changed:
+            raise Wrong(
+                f"{changed[0]} unchanged by the call",
+                f"your code changed its argument {changed[0]} in place: work on a copy",
+            )
+        self._judge(case, came)
+
+    def grade_again(self, case: Case, first: Any) -> None:
+        """Grade a case a second time, in words that say so."""
+        again = "It was right when first asked: your code remembers an earlier call, or draws."
+        try:
+            self.grade(case)
+        except Wrong as wrong:
+            note = wrong.note if not self.ended else again
+            raise Wrong(wrong.expected, wrong.actual, note) from None
+        wanted = self.exercise.same_again
+        if wanted and not same(self.results[-1], first):
+            raise Wrong(wanted, "something else when asked a second time, in another order")
+
+    def _judge(self, case: Case, came: Any) -> None:
+        judge = self.exercise.judge
+        if judge is None:
+            expected = self.exercise.ask(self.exercise.solution, copy.deepcopy(dict(case)))
+            self._decide(lambda: compare(expected, came, rtol=self.exercise.rtol))
+            return
+        if self.budget.call(has_nan, came):
+            raise Wrong("numbers", f"{describe(came)}: not all numbers are finite")
+        self._decide(lambda: judge(case, came))
+
+    def _decide(self, decision: Callable[[], None]) -> None:
+        try:
+            self.budget.call(decision)
+        except Wrong:
+            raise
+        except NoEnd as error:
+            raise self._failed(error) from None
+        except Exception:  # the judge met a value of a kind that it cannot handle
+            raise Wrong("an answer of the form asked for", in_words(self.results[-1])) from None
+
+    def _failed(self, error: Exception) -> Exception:
+        if "ellipsis" in message(error).lower():
+            return _NotFinished()
+        self.ended = not isinstance(error, NoEnd)
+        wanted = "an answer"
+        if isinstance(error, NoEnd):
+            wanted += f" within {in_seconds(error.seconds)}"
+        return Wrong(wanted, error_in_words(error, self.answer))
 
 
-def _equals_solution(exercise: Exercise) -> Judge:
-    def judge(case: Case, came: Any) -> None:
-        expected = exercise.ask(exercise.solution, copy.deepcopy(dict(case)))
-        compare(expected, came, rtol=exercise.rtol)
-
-    return judge
-
-
-def compare(expected: Any, came: Any, *, rtol: float) -> None:
-    """Raise ``Wrong`` unless ``came`` has the shape and, within ``rtol``, the values expected.
-
-    Args:
-        expected: a number, an array, or a tuple of these.
-        came: whatever the answer returned; PyTorch tensors count as arrays, lists as tuples.
-        rtol: largest difference allowed, relative to the largest value expected.
-    """
-    if isinstance(expected, tuple):
-        if not isinstance(came, (tuple, list)) or len(came) != len(expected):
-            raise Wrong(f"{len(expected)} results", f"{type(came).__name__} {describe(came)}")
-        for part, came_part in zip(expected, came, strict=True):
-            compare(part, came_part, rtol=rtol)
-        return
-    want, have = np.asarray(expected, dtype=float), as_array(came)
-    if have is None:
-        raise Wrong(describe(expected), f"{type(came).__name__}: {came!r}"[:200])
-    if have.shape != want.shape:
-        raise Wrong(f"shape {want.shape}", f"shape {have.shape}")
-    if not np.all(np.isfinite(have)):
-        raise Wrong(describe(expected), f"{describe(have)}: not all numbers are finite")
-    if np.max(np.abs(have - want), initial=0.0) > rtol * max(
-        1e-3, np.max(np.abs(want), initial=0.0)
-    ):
-        raise Wrong(describe(expected), describe(have))
-
-
-def as_array(value: Any) -> np.ndarray | None:
-    """Return ``value`` as a float64 array, or None where it holds anything but real numbers."""
-    if hasattr(value, "detach"):  # a torch tensor, without importing torch
-        value = value.detach().cpu().numpy()
-    try:
-        array = np.asarray(value)
-    except ValueError:  # ragged lists
-        return None
-    return array.astype(np.float64) if array.dtype.kind in "biuf" else None
-
-
-def describe(value: Any) -> str:
-    """Show a value in one short line: small arrays whole, large ones by their shape and head."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} = {describe(part)}" for name, part in value.items())
-    if isinstance(value, (tuple, list)) and not all(isinstance(part, int) for part in value):
-        return "(" + ", ".join(describe(part) for part in value) + ")"
-    if isinstance(value, float) or (isinstance(value, np.ndarray) and value.ndim == 0):
-        return f"{float(value):.6g}"
-    if not isinstance(value, np.ndarray):
-        return repr(value)[:200]
-    if value.size > 12:
-        head = ", ".join(f"{v:.4g}" for v in value.ravel()[:3])
-        return f"array of shape {value.shape}, first numbers {head}"
-    return np.array2string(value, precision=4, separator=", ").replace("\n", "")
-
-
-def _known_mistake(exercise: Exercise, answer: tuple[Any, ...]) -> tuple[str, ...]:
-    given = _results(exercise, answer)
+def _help(exercise: Exercise, trial: _Trial, cases: Sequence[Case]) -> tuple[str, ...]:
+    """Return the hint of a known mistake, or what else is seen."""
+    order = order_of_arguments(exercise.solution, trial.answer)
+    if order:
+        return (order,)
+    for case in cases[len(trial.results) :]:
+        if not trial.ended:
+            break
+        try:
+            with quiet():
+                trial.ask(case)
+        except Exception:  # is among the results
+            pass
+    if not trial.ended:
+        return ()
     for mistake in exercise.mistakes:
-        if _same(given, _results(exercise, mistake.answer)):
+        if same(trial.results, _results(exercise, mistake.answer)):
             return (f"Known mistake: {mistake.hint}",)
     return ()
 
 
 def _results(exercise: Exercise, answer: tuple[Any, ...]) -> list[Any]:
-    """Return what the answer gives on every case; an exception counts by its type and message."""
+    """Return what a known mistake gives on every case, and print nothing."""
     results: list[Any] = []
     for case in exercise.cases():
         try:
-            results.append(exercise.ask(answer, copy.deepcopy(dict(case))))
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                results.append(exercise.ask(answer, copy.deepcopy(dict(case))))
         except Exception as error:
-            results.append((type(error).__name__, str(error)))
+            results.append((type(error).__name__, message(error)))
     return results
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
-        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
-    left, right = as_array(a), as_array(b)
-    if left is None or right is None:
-        return type(a) is type(b) and repr(a) == repr(b)
-    return left.shape == right.shape and np.allclose(left, right, rtol=1e-6, equal_nan=True)
 
 
 def _untouched(part: Any) -> bool:
@@ -232,18 +275,3 @@ def _empty() -> None: ...
 
 def _documented() -> None:
     """A stub may have a docstring, which moves the None that it returns."""
-
-
-def _describe_error(error: Exception, answer: tuple[Any, ...]) -> str:
-    """Name the exception and the learner's own line in which it came up."""
-    files = {
-        inspect.unwrap(part).__code__.co_filename
-        for part in answer
-        if hasattr(inspect.unwrap(part) if callable(part) else part, "__code__")
-    }
-    text = f"{type(error).__name__}: {error}".splitlines()[0][:160]
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename in files and frame.lineno is not None:
-            line = linecache.getline(frame.filename, frame.lineno).strip()
-            return f"{text}   <- your line {frame.lineno}" + (f": {line}" if line else "")
-    return text
