@@ -180,10 +180,10 @@ MISTAKES = [
         ("without it above 1.2 times", "without it twice"),
     ),
     Mistake(
-        "the held-out images trained on",
+        "the two sides of the gap exchanged",
         "kl-train",
         "for x in (x_test, x_train[:n])",
-        "for x in (x_train[:n], x_train[:n])",
+        "for x in (x_train[:n], x_test)",
         ("500 images: with the KL", "500 digits of MNIST"),
     ),
     Mistake(
@@ -365,10 +365,10 @@ MISTAKES = [
         ("median black",),
     ),
     Mistake(
-        "both runs go on from the Laplace's own weights",
+        "the start from the coin's weights forgotten",
         "laplace-control",
-        'start=models["Bernoulli"]',
-        'start=models["b learned"]',
+        'Laplace(learned=True), start=models["Bernoulli"]',
+        "Laplace(learned=True)",
         ("from the coin's weights", "and the absolute error is smaller"),
     ),
     Mistake(
