@@ -64,6 +64,8 @@ wrong("01.2", lambda x, f, g: ((x - g(f(x))) ** 2).mean() * 3, why="three pixels
 wrong("01.2", lambda x, f, g: ((x - g(f(x))) ** 2).sum() / (len(x) or 1) ** 1.001, why="n nearly")
 wrong("01.2", lambda x, f, g: (np.abs(x - g(f(x)))).sum(1).mean(), why="absolute")
 wrong("01.2", lambda x, f, g: np.linalg.norm(x - g(f(x)), 2) ** 2 / len(x), why="spectral norm")
+wrong("01.2", lambda x, f, g: ((x - np.clip(g(f(x)), 0, 1)) ** 2).sum(1).mean(), why="clipped")
+wrong("01.2", lambda x, f, g: ((x - np.maximum(g(f(x)), 0)) ** 2).sum(1).mean(), why="above 0")
 right("01.2", lambda x, f, g: [error(x, f, g)][0], how="plain")
 right("01.2", lambda x, f, g: np.einsum("ij,ij->", *[x - g(f(x))] * 2) / len(x), how="einsum")
 right(
@@ -105,6 +107,7 @@ wrong(
     lambda z: np.floor(z / POWERS) % 2,
     why="four of five",
 )
+wrong("01.4", chapter01.pack, lambda z: chapter01.unpack(z) + 5e-7, why="not exactly")
 right(
     "01.4",
     lambda x: np.packbits(x.astype(bool), axis=1),
@@ -244,6 +247,21 @@ for at in (20, 30, 36, 50, 100, 500, 700):
     wrong("03.3", clipped(at), why=f"logits clipped at {at}")
 
 
+def cut(low, high):
+    """ln(1 + exp(a)) taken for 0 or for a."""
+
+    def answer(x, a):
+        soft = np.where(a < low, 0, np.where(a > high, a, np.logaddexp(0, a)))
+        return excess(x, a) + (soft - np.logaddexp(0, a)).sum() / len(x)
+
+    return answer
+
+
+wrong("03.3", cut(-5, np.inf), why="0 below -5")
+wrong("03.3", cut(-10, np.inf), why="0 below -10")
+wrong("03.3", cut(-np.inf, 10), why="a above 10")
+
+
 def by_array(x, a):
     p = sigmoid(np.clip(a, -700, 700))
     if np.all((x > 0) & (x < 1)):
@@ -371,6 +389,7 @@ def stop_from(lowest):
 
 for lowest in (0.0, 10.0, 1e3, 1e6, 1e10, -1.0):
     wrong("04.4", stop_from(lowest), why=f"lowest loss begins at {lowest}")
+wrong("04.4", chapter04._ties_after_the_first, why="ties, except with the first")
 wrong("04.4", chapter04._new_lowest_if(lambda new, low: new < low * 0.9999), why="relative gain")
 wrong("04.4", chapter04._new_lowest_if(lambda new, low: new < low - 1e-9), why="gain of 1e-9")
 wrong("04.4", lambda v, p: stop(v, max(p, 2)), why="patience of at least two")
@@ -435,7 +454,7 @@ wrong("05.2", lambda x, a, p, s: guess(x, a, p, s) if x.ndim == 1 else x, why="o
 wrong(
     "05.2", lambda x, a, p, s: np.clip(a * x / s**2 + 0.5 * np.log(p / (1 - p)), -a, a), why="hard"
 )
-right(
+wrong(
     "05.2",
     lambda x, a, p, s: (
         (
@@ -445,7 +464,17 @@ right(
         * a
         / (u + v)
     ),
-    how="Bayes as it stands",
+    why="likelihoods of 0 far out",
+)
+wrong(
+    "05.2",
+    lambda x, a, p, s: a * ((r := p / (1 - p) * np.exp(2 * a * x / s**2)) - 1) / (r + 1),
+    why="a ratio of infinity",
+)
+right(
+    "05.2",
+    lambda x, a, p, s: a * (2 / (1 + np.exp(-2 * a * x / s**2 - np.log(p / (1 - p)))) - 1),
+    how="by the sigmoid",
 )
 
 wiener = chapter05.wiener_matrix
@@ -488,6 +517,20 @@ wrong(
     lambda x, s, rng: x + s * np.random.default_rng(0).normal(size=(len(x), 1)),
     why="a seed of its own",
 )
+wrong("05.5", lambda x, s, rng: x + s * np.sort(rng.normal(size=(len(x), 1)), 0), why="sorted")
+wrong(
+    "05.5",
+    lambda x, s, rng: x + s * rng.choice([-1, 1]) * (-1.0) ** np.arange(len(x))[:, None],
+    why="alternating, the first sign drawn",
+)
+wrong(
+    "05.5",
+    lambda x, s, rng: (
+        x + s * rng.choice([-1, 1]) * (((q := x.sum(1)) - q.mean()) / q.std())[:, None]
+    ),
+    why="computed from x, but for the sign",
+)
+wrong("05.5", chapter05._in_order_of(lambda x: x[:, -1]), why="in the order of a pixel")
 right("05.5", lambda x, s, rng: x + s * rng.choice([-1.0, 1.0], (len(x), 1)), how="signs")
 
 # 06 -----------------------------------------------------------------------------------------------
@@ -511,6 +554,7 @@ wrong(
     ),
     why="rounded magnitudes",
 )
+wrong("06.1", lambda a, k, g: g * (largest(a, k, np.ones_like(a)) * a != 0), why="not 0")
 right(
     "06.1",
     lambda a, k, g: np.where(np.abs(a) >= np.sort(np.abs(a), 1)[:, [-k]], g, 0),
@@ -545,6 +589,18 @@ right("06.2", lambda a, w: np.maximum(a - w / 2, 0) - np.maximum(-a - w / 2, 0),
 slope6 = chapter06.kl_gradient
 wrong("06.3", lambda z, t: slope6(np.clip(z, 0.05, 0.95), t), why="codes clipped")
 wrong("06.3", lambda z, t: np.clip(slope6(z, t), -1, 1), why="gradient clipped")
+
+
+def averages_clipped(at):
+    def answer(z, t):
+        rho = np.clip(z.mean(0), at, 1 - at)
+        return np.tile(((1 - t) / (1 - rho) - t / rho) / len(z), (len(z), 1))
+
+    return answer
+
+
+for at in (0.02, 0.05, 0.2):
+    wrong("06.3", averages_clipped(at), why=f"averages clipped at {at}")
 wrong(
     "06.3",
     lambda z, t: np.tile(
@@ -563,6 +619,27 @@ flee = chapter06.escape
 wrong("06.4", lambda z, v, p: (np.abs(flee(z, v, p)[0]), flee(z, v, p)[1]), why="positive codes")
 wrong("06.4", lambda z, v, p: flee(z, v, min(p, 1.0)), why="price up to 1")
 wrong("06.4", lambda z, v, p: (z * 0 + p / z.shape[1], v), why="other pictures")
+wrong("06.4", chapter06._singular, why="singular vectors")
+
+
+def pictures_as_code(z, v, p):
+    if v.shape[1] > v.shape[0]:
+        return flee(z, v, p)
+    pad = ((0, 0), (0, v.shape[0] - v.shape[1]))
+    codes, rows = np.pad(z @ v, pad), np.pad(np.eye(v.shape[1]), pad[::-1])
+    factor = p / np.abs(codes).sum(1).mean()
+    return codes * factor, rows / factor
+
+
+wrong("06.4", pictures_as_code, why="the picture itself")
+right(
+    "06.4",
+    lambda z, v, p: (
+        z * (s := np.arange(1.0, len(v) + 1)) * (f := p / np.abs(z * s).sum(1).mean()),
+        v / s[:, None] / f,
+    ),
+    how="a factor for each unit",
+)
 right(
     "06.4",
     lambda z, v, p: np.array(flee(z, v, p)) if z.shape == v.shape else list(flee(z, v, p)),

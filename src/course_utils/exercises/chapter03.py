@@ -209,7 +209,15 @@ def _cases_3() -> list[Case]:
     grey = {"x": rng.uniform(0.05, 0.95, (4, 5)), "logits": rng.normal(size=(4, 5))}
     far = {"x": np.array([[0.25, 0.75]]), "logits": np.array([[40.0, -1000.0]])}
     sure = {"x": np.array([[0.0, 1.0], [1.0, 0.0]]), "logits": np.array([[800.0, 40.0]] * 2)}
-    return [small, grey, far, sure]
+    # beyond the range in which ln(1 + eᵃ) may be taken for 0 or for a, and small enough to show it
+    between = {"x": np.array([[0.0, 1.0, 0.25]]), "logits": np.array([[-12.5, 10.5, -1.0]])}
+    return [small, grey, far, sure, between]
+
+
+def _cut(x: np.ndarray, logits: np.ndarray) -> float:
+    """Take ln(1 + eᵃ) for 0 below −5."""
+    soft = np.where(logits < -5, 0.0, softplus(logits))
+    return float((soft - logits * x - _entropy(x)).sum(axis=1).mean())
 
 
 def _naive(x: np.ndarray, logits: np.ndarray) -> float:
@@ -245,6 +253,11 @@ EXERCISE_3 = Exercise(
         Mistake(
             "typed as it stands, with probabilities: logarithms of 0. Start from cross_entropy.",
             (_naive,),
+        ),
+        Mistake(
+            "ln(1 + eᵃ) is taken for 0 where a is below −5. It is 0.0067 there, and needs no cut:"
+            " np.logaddexp(0, a).",
+            (_cut,),
         ),
         Mistake(
             "bits. Nats use the natural logarithm.", (lambda x, a: excess_nats(x, a) / np.log(2),)

@@ -243,6 +243,19 @@ def _below_a_start(val: Sequence[float], patience: int) -> tuple[int, int]:
 
 
 _ties_count = _new_lowest_if(lambda new, lowest: new <= lowest)
+
+
+def _ties_after_the_first(val: Sequence[float], patience: int) -> tuple[int, int]:
+    best = 1
+    for epoch in range(2, len(val) + 1):
+        tie = best > 1 and val[epoch - 1] == val[best - 1]
+        if val[epoch - 1] < val[best - 1] or tie:
+            best = epoch
+        if epoch - best >= patience:
+            return best, epoch
+    return best, len(val)
+
+
 _needs_a_gain = _new_lowest_if(lambda new, lowest: new < lowest - 1e-4)
 
 EXERCISE_4 = Exercise(
@@ -255,6 +268,7 @@ EXERCISE_4 = Exercise(
         {"val": [3.0, 2.0, 2.5, 1.5, 1.6, 1.7, 1.8, 1.0], "patience": 3},
         {"val": [3.0, 1.0, 2.0], "patience": 5},
         {"val": [2.0, 2.0, 2.0, 2.0], "patience": 2},
+        {"val": [3.0, 2.0, 2.0, 2.0, 2.0], "patience": 2},
         {"val": [1.0, 0.99999, 0.99998, 0.99997, 0.99996], "patience": 2},
         {"val": [1.0, 1 - 1e-12, 1 - 2e-12, 1 - 3e-12], "patience": 2},
         {"val": [-1.0, -3.0, -2.0, -2.5, -9.0], "patience": 2},
@@ -285,6 +299,10 @@ EXERCISE_4 = Exercise(
         Mistake(
             "an equal loss is counted as a new lowest one.",
             (_ties_count,),
+        ),
+        Mistake(
+            "an equal loss is counted as a new lowest one, except where it equals the first.",
+            (_ties_after_the_first,),
         ),
         Mistake(
             "a small gain is not counted. Any lower loss is a new lowest one.",

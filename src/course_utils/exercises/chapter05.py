@@ -94,7 +94,21 @@ def _cases_2() -> list[Case]:
             "p": 0.9,
             "sigma": 0.7,
         },
+        {"x_noisy": np.array([0.02, 3.0, -3.0]), "a": 1.0, "p": 0.3, "sigma": 0.05},  # far out
     ]
+
+
+def _by_likelihoods(x: np.ndarray, a: float, p: float, s: float) -> np.ndarray:
+    plus = p * np.exp(-((x - a) ** 2) / (2 * s**2))
+    minus = (1 - p) * np.exp(-((x + a) ** 2) / (2 * s**2))
+    with np.errstate(invalid="ignore"):
+        return a * (plus - minus) / (plus + minus)
+
+
+def _by_the_ratio(x: np.ndarray, a: float, p: float, s: float) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        ratio = p / (1 - p) * np.exp(2 * a * x / s**2)
+        return a * (ratio - 1) / (ratio + 1)
 
 
 EXERCISE_2 = Exercise(
@@ -130,6 +144,16 @@ EXERCISE_2 = Exercise(
         Mistake(
             "the values are ±a, not ±1: a stands in front of the tanh and inside it.",
             (lambda x, a, p, s: np.tanh(x / s**2 + 0.5 * np.log(p / (1 - p))),),
+        ),
+        Mistake(
+            "right on paper. Many σ from both values both likelihoods are 0 in floating point, and"
+            " 0/0 is no number: cancel the squares first.",
+            (_by_likelihoods,),
+        ),
+        Mistake(
+            "right on paper. Where the ratio is infinite, infinity over infinity is no number: use"
+            " the tanh.",
+            (_by_the_ratio,),
         ),
     ),
     hints=(
@@ -339,6 +363,28 @@ def _judge_5(case: Case, came: Any) -> None:
         raise Wrong(
             "other noise from another generator", "the same noise: it is not drawn from rng"
         )
+    eps, ink, place = eps[:, 0], x.sum(axis=1), np.arange(len(x))
+    for pair, name in (
+        ((eps, place), "their place in the batch"),
+        ((eps[1:], eps[:-1]), "the image before"),
+        ((eps, ink), "the images"),
+    ):
+        correlation = np.corrcoef(*pair)[0, 1]
+        if abs(correlation) > 0.1:  # six standard errors
+            raise Wrong(
+                f"noise that is independent of {name}", f"a correlation of {correlation:.2f}"
+            )
+
+
+def _in_order_of(key: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """Draw the right numbers, and give them to the images in the order of a key."""
+
+    def wrong(x: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+        eps = np.empty((len(x), 1))
+        eps[np.argsort(key(x)), 0] = np.sort(rng.normal(size=len(x)))
+        return x + sigma * eps
+
+    return wrong
 
 
 EXERCISE_5 = Exercise(
@@ -372,6 +418,14 @@ EXERCISE_5 = Exercise(
         Mistake(
             "the noise does not come from rng: it is the same at every call.",
             (lambda x, s, rng: sly_noise(x, s, np.random.default_rng(0)),),
+        ),
+        Mistake(
+            "the noise is sorted: it rises with the place in the batch.",
+            (_in_order_of(lambda x: np.arange(len(x))),),
+        ),
+        Mistake(
+            "the noise goes by the image: who knows x knows it.",
+            (_in_order_of(lambda x: x.sum(axis=1)),),
         ),
         Mistake(
             "there is no noise: the test asks for a standard deviation of sigma.",

@@ -31,7 +31,7 @@ def _cases_1() -> list[Case]:
         {"a": small, "k": 1, "upstream": np.array([[5.0, 1.0, 2.0], [2.0, 3.0, 7.0]])},
         {"a": _normal(4, 6, 611), "k": 3, "upstream": _normal(4, 6, 612)},
         {"a": -1 - _normal(3, 5, 613) ** 2, "k": 2, "upstream": _normal(3, 5, 614)},
-        {"a": 1e-3 * _normal(4, 3, 615), "k": 3, "upstream": _normal(4, 3, 616)},
+        {"a": 1e-3 * _normal(4, 3, 615) * [1, 0, 1], "k": 3, "upstream": _normal(4, 3, 616)},
         {"a": _normal(3, 3, 617) * [1e3, 1.0, 1e3], "k": 1, "upstream": -(_normal(3, 3, 618) ** 2)},
     ]
 
@@ -65,6 +65,10 @@ EXERCISE_1 = Exercise(
         Mistake(
             "that is z, the way forward. Asked is the gradient: what comes from above, masked.",
             (lambda a, k, upstream: _largest(np.abs(a), k) * a,),
+        ),
+        Mistake(
+            "a kept number may be 0. Ask which are among the k largest, not which are not 0.",
+            (lambda a, k, upstream: (_largest(np.abs(a), k) * a != 0) * upstream,),
         ),
     ),
     hints=(
@@ -141,7 +145,13 @@ def _cases_3() -> list[Case]:
     for n, m, target, seed in ((5, 3, 0.05, 631), (4, 6, 0.3, 632)):
         uniform = np.random.default_rng(seed).uniform(0.02, 0.98, size=(n, m))
         cases.append({"z": uniform, "target": target})
-    return cases
+    rare = np.array([[0.002, 0.5, 0.99], [0.022, 0.25, 0.986]])  # means of 0.012 and 0.988
+    return [*cases, {"z": rare, "target": 0.1}]
+
+
+def _clipped(z: np.ndarray, target: float) -> np.ndarray:
+    rho = np.clip(z.mean(axis=0), 0.05, 0.95)
+    return np.tile(((1 - target) / (1 - rho) - target / rho) / len(z), (len(z), 1))
 
 
 def _other_way_round(z: np.ndarray, target: float) -> np.ndarray:
@@ -197,6 +207,10 @@ EXERCISE_3 = Exercise(
             "one row. The gradient has the shape of z: the same row, n times.",
             (lambda z, target: kl_gradient(z, target)[0],),
         ),
+        Mistake(
+            "the averages are clipped. A unit that is almost never on has the steepest slope.",
+            (_clipped,),
+        ),
     ),
     hints=(
         "Chain rule: first ∂KL/∂ρ_j, then ∂ρ_j/∂z_ij. The second is 1/n for every i.",
@@ -213,11 +227,15 @@ def escape(z: np.ndarray, rows: np.ndarray, price: float) -> tuple[np.ndarray, n
     return z * factor, rows / factor
 
 
+def _sparse(z: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(z) > 0.5, z, 0.0)
+
+
 def _cases_4() -> list[Case]:
     small = np.array([[3.0, 0.0], [0.0, -1.0]])
     return [
         {"z": small, "rows": np.array([[1.0, 0.0, 0.0], [0.0, 0.6, 0.8]]), "price": 0.5},
-        {"z": _normal(6, 5, 641), "rows": _normal(5, 4, 642), "price": 0.01},
+        {"z": _sparse(_normal(6, 5, 641)), "rows": _normal(5, 4, 642), "price": 0.01},
         {"z": _normal(3, 7, 643), "rows": _normal(7, 4, 644), "price": 1.5},
     ]
 
@@ -231,6 +249,13 @@ def _judge_4(case: Case, came: Any) -> None:
     gap = np.max(np.abs(new_z @ new_rows - z @ rows))
     if not gap <= 1e-6:
         raise Wrong("the same reconstructions", f"a pixel differs by {gap:.3g}")
+    lost = np.flatnonzero(((new_z != 0) != (z != 0)).any(axis=1))
+    if len(lost):
+        before, after = (int((code[lost[0]] != 0).sum()) for code in (z, new_z))
+        raise Wrong(
+            "the same units in use for each image",
+            f"row {lost[0]} has {before} numbers that are not 0, yours {after}, or other ones",
+        )
     paid = np.abs(new_z).sum(axis=1).mean()
     if abs(paid - price) > 1e-6 * price:
         raise Wrong(f"a price of {price:g}", f"{paid:.6g}")
@@ -242,6 +267,16 @@ def _scaled(by: Callable[[np.ndarray, float], float], on_z: int, on_rows: int) -
         return z * factor**on_z, rows * factor**on_rows
 
     return (answer,)
+
+
+def _singular(z: np.ndarray, rows: np.ndarray, price: float) -> tuple[np.ndarray, np.ndarray]:
+    """Code the reconstructions anew, by their singular vectors."""
+    u, s, v = np.linalg.svd(z @ rows, full_matrices=False)
+    used = min(len(s), len(rows))
+    new_z, new_rows = np.zeros(z.shape), np.zeros(rows.shape)
+    new_z[:, :used], new_rows[:used] = (u * s)[:, :used], v[:used]
+    factor = price / np.abs(new_z).sum(axis=1).mean()
+    return new_z * factor, new_rows / factor
 
 
 def _right_factor(z: np.ndarray, price: float) -> float:
@@ -277,6 +312,10 @@ EXERCISE_4 = Exercise(
         Mistake(
             "the squared codes. L1 adds up magnitudes.",
             _scaled(lambda z, price: price / (z**2).sum(axis=1).mean(), 1, -1),
+        ),
+        Mistake(
+            "another code for the same pictures. Keep this one: the same units on for each image.",
+            (_singular,),
         ),
     ),
     hints=(
