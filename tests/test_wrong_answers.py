@@ -24,6 +24,9 @@ from course_utils.exercises import (
     chapter10,
     chapter11,
     chapter12,
+    chapter13,
+    chapter15,
+    chapter18,
 )
 from course_utils.exercises.answers import find
 from course_utils.exercises.grading import grade
@@ -741,6 +744,20 @@ def numeric(x, w, b):
     return out
 
 
+def limited(at):
+    """With the inputs of the units cut off."""
+
+    def answer(x, w, b):
+        z = sigmoid(np.clip(x @ w + b, -at, at))
+        q = (z * (1 - z)) ** 2
+        return 2 * (q.mean(0) * w + x.T @ (q * (1 - 2 * z) * (w**2).sum(0)) / len(x))
+
+    return answer
+
+
+wrong("07.2", limited(5), why="a up to 5")
+wrong("07.2", limited(10), why="a up to 10")
+right("07.2", limited(1e9), how="no limit")
 right("07.2", numeric, how="differences")
 
 sd7 = chapter07.gaussian_sd
@@ -770,7 +787,7 @@ def steep(s):
     return lambda x, ratio: chapter07._unit(x, steepness=s, start=-0.5, step=1.0)
 
 
-for s in (20.0, 40.0):
+for s in (20.0, 30.0, 40.0, 100.0):
     wrong("07.5", steep(s), why=f"steepness {s}")
 wrong("07.5", lambda x, r: tuple(np.resize(p, 1) for p in steep(60.0)(x, r)), why="one pixel")
 right("07.5", lambda x, r: steep(2 * np.log(r) + 20)(x, r), how="steeper")
@@ -794,11 +811,14 @@ def newton(code, bracket):
 
 
 wrong("08.1", newton, why="three steps of Newton")
+wrong("08.1", chapter08._lose_a_zero, why="an exact zero lost")
 right("08.1", lambda code, b: np.array([bisect(code, b)]), how="an array of one")
 right("08.1", lambda code, b: bisect(code, b) + 2 * np.pi, how="a turn later")
 
 dimension = chapter08.correlation_dimension
 wrong("08.2", lambda x, a, b: dimension(x[:, :2], a, b), why="two coordinates")
+wrong("08.2", chapter08._with_pairs(lambda d, r: (d > 0) & (d < r)), why="no equal points")
+wrong("08.2", chapter08._with_pairs(lambda d, r: d <= r), why="distances of r")
 wrong("08.2", lambda x, a, b: min(dimension(x, a, b), 2.0), why="two at most")
 wrong(
     "08.2",
@@ -839,6 +859,13 @@ def nearest_positive(x, sigma):
     return (d.min(1) < sigma * np.sqrt(2 * x.shape[1])).mean()
 
 
+def at_most(x, sigma):
+    d = np.linalg.norm(x[:, None] - x[None], axis=2)
+    np.fill_diagonal(d, np.inf)
+    return (d.min(1) <= sigma * np.sqrt(2 * x.shape[1])).mean()
+
+
+wrong("08.3", at_most, why="not farther, for nearer")
 wrong("08.3", nearest_positive, why="equal points are no neighbours")
 wrong("08.3", lambda x, s: ruled(x[:, :3], s), why="three coordinates")
 wrong("08.3", lambda x, s: ruled(x, max(s, 0.1)), why="much noise")
@@ -863,6 +890,8 @@ right(
 factors = chapter08.read_factors
 wrong("08.4", lambda i, c, s: factors(i, c, s) + [0, 0, 0, 0, 0, 0, 1e-3], why="last factor off")
 wrong("08.4", lambda i, c, s: factors(i, 5, s), why="a five")
+wrong("08.4", lambda i, c, s: factors(i, c, chapter08.middle()), why="from the middle")
+wrong("08.4", lambda i, c, s: np.clip(factors(i, c, s), *chapter08.RANGES.T), why="cut off")
 wrong("08.4", lambda i, c, s: s + 1.0 * chapter08._step(i, c, s), why="one step")
 right("08.4", lambda i, c, s: factors(i, c, s).tolist(), how="a list")
 
@@ -873,6 +902,15 @@ wrong(
 wrong("08.5", lambda t, d: curve(t, 8), why="eight dimensions")
 wrong("08.5", lambda t, d: curve(np.round(t, 5), d), why="five digits of t")
 wrong("08.5", lambda t, d: curve(np.arange(len(t)) / len(t), d), why="place in the batch")
+
+wrong("08.5", lambda t, d: curve((t - t.mean()) / (t.std() or 1), d), why="t standardised")
+wrong("08.5", lambda t, d: curve((t - t.min()) / (np.ptp(t) or 1), d), why="t from 0 to 1")
+wrong(
+    "08.5",
+    lambda t, d: np.cos(8 * np.pi * len(t) * t[:, None] * np.sqrt(np.arange(2, d + 2))),
+    why="frequencies by the number of t",
+)
+wrong("08.5", chapter08._joined, why="random points joined")
 
 # 09 -----------------------------------------------------------------------------------------------
 tangent = chapter09.tangent_part
@@ -949,6 +987,7 @@ right("09.5", lambda c: np.float32(np.sqrt(3.75) / c), how="float32")
 # 10 -----------------------------------------------------------------------------------------------
 draw = chapter10.reparameterize
 wrong("10.1", lambda m, v, e: draw(m, np.clip(v, -4, 3), e), why="logvar clipped")
+wrong("10.1", lambda m, v, e: draw(m, np.clip(v, -20, 20), e), why="logvar from -20")
 wrong("10.1", lambda m, v, e: draw(m, v, np.clip(e, -2, 2)), why="noise clipped")
 wrong("10.1", lambda m, v, e: draw(m, v, -e), why="minus eps")
 wrong("10.1", lambda m, v, e: draw(m, -np.abs(v), e), why="narrow only")
@@ -962,6 +1001,19 @@ kl10 = chapter10.kl_slope
 wrong("10.2", lambda a: kl10(np.clip(a, -8, 8)), why="a up to 8")
 wrong("10.2", lambda a: kl10(np.maximum(a, -6)), why="a from -6")
 wrong("10.2", lambda a: kl10(a.ravel()), why="flat")
+wrong(
+    "10.2",
+    lambda a: (lambda s: (s - 1 / s) * sigmoid(a))(np.log(1 + np.exp(a))),
+    why="the softplus as it stands",
+)
+for least in (1e-4, 1e-8):
+    wrong(
+        "10.2",
+        lambda a, least=least: (lambda s: (s - 1 / s) * sigmoid(a))(
+            np.maximum(np.logaddexp(0, a), least)
+        ),
+        why=f"sigma at least {least}",
+    )
 wrong("10.2", lambda a: kl10(a) if a.ndim == 1 else a, why="one axis only")
 wrong(
     "10.2",
@@ -1005,6 +1057,14 @@ wrong(
     why="1e-6 in the logarithm",
 )
 wrong("11.1", lambda m, s, t: kl11(m, s, t).clip(0, 50), why="bounded")
+for floor in (0.1, 1e-3):
+    wrong(
+        "11.1",
+        lambda m, s, t, floor=floor: np.maximum(
+            0.5 * ((s**2 + m**2) / t**2 - 1 - np.log(s**2 / t**2)), floor
+        ).sum(1),
+        why=f"free bits of {floor}",
+    )
 right(
     "11.1",
     lambda m, s, t: np.sum(np.log(t / s) + (s**2 + m**2) / (2 * t**2) - 0.5, -1),
@@ -1111,13 +1171,16 @@ right("12.2", lambda w, r, q, n, d, k: np.float64(beta(w, r, q, n, d, k)), how="
 grads = chapter12.log_sigma_gradients
 wrong("12.3", lambda m, s, e, g: grads(m, s, np.abs(e), g), why="positive noise")
 wrong("12.3", lambda m, s, e, g: grads(m, np.clip(s, -1, 1), e, g), why="clipped")
+for at in (5, 10):
+    wrong("12.3", lambda m, s, e, g, at=at: grads(m, np.clip(s, -at, at), e, g), why=f"at {at}")
 wrong("12.3", lambda m, s, e, g: grads(m, s, e[:, :1], g), why="one noise a row")
 wrong("12.3", lambda m, s, e, g: grads(m, s, e[:1], g), why="one row of noise")
 right("12.3", lambda m, s, e, g: np.stack(grads(m, s, e, g)), how="stacked")
 
 gauss = chapter12.gaussian_loss_gradients
 wrong("12.4", lambda x, y, c: gauss(x, y, min(c, 0.0)), why="c up to 1")
-wrong("12.4", lambda x, y, c: gauss(x, y, max(c, -2.0)), why="c from exp(-2)")
+for least in (-2.0, -4.0, -6.0, -10.0):
+    wrong("12.4", lambda x, y, c, le=least: gauss(x, y, max(c, le)), why=f"log_c from {least}")
 wrong(
     "12.4",
     lambda x, y, c: (*gauss(x, y, c)[:2], gauss(x, y, c)[2] / x.shape[1]),
@@ -1163,6 +1226,59 @@ def careful(sampler):
 
 right("12.5", careful, how="numpy's truth value")
 right("12.5", lambda s: np.bool_(careful(s)), how="np.bool_")
+
+# 13 to 18 -----------------------------------------------------------------------------------------
+for cosine in (0.9, 0.99, 0.9995):
+    wrong("13.2", chapter13._straight_above(cosine), why=f"straight above {cosine}")
+wrong(
+    "13.2",
+    lambda a, b, t: (
+        chapter13._straight_above(-2)(a, b, t)
+        if chapter13._angle(a, b) > 2.5
+        else chapter13.slerp(a, b, t)
+    ),
+    why="straight where nearly opposite",
+)
+wrong("13.3", lambda layers: chapter13.one_layer(layers[:4]), why="four layers")
+for size in (0.5, 0.01, 1e-3):
+    wrong(
+        "13.4",
+        lambda a, size=size: np.where(np.abs(a) < size, 0.5, chapter13.grey_mean(a)),
+        why=f"a half below {size}",
+    )
+
+kl15 = chapter15.mended_kl
+for low, high in ((-4, 2), (-10, 10), (-5, 5), (-20, 2)):
+    wrong(
+        "15.2",
+        lambda m, s, low=low, high=high: kl15(m, np.clip(s, low, high)),
+        why=f"log_sigma from {low} to {high}",
+    )
+wrong(
+    "15.2",
+    lambda m, s: np.maximum(0.5 * (m**2 + np.exp(2 * s) - 1 - 2 * s), 0.1).sum(1),
+    why="free bits",
+)
+right("15.2", lambda m, s: 0.5 * (m**2 + np.expm1(2 * s) - 2 * s).sum(1), how="expm1")
+
+for margin in (0.02, 0.1, 0.5, 1.0):
+    wrong("18.3", chapter18._beaten_by(margin), why=f"by more than {margin}")
+for reach in (2.0, 8.0):
+    wrong("18.3", chapter18._beaten_by(0.0, reach), why=f"prices up to {reach} times apart")
+right("18.3", chapter18._beaten_by(1e-9), how="up to rounding")
+
+
+def two_halves(z):
+    n = np.random.default_rng(0).normal(size=z.shape)
+    return np.hstack([z + n, z - n])
+
+
+right("18.5", two_halves, how="z + n and z - n")
+wrong(
+    "18.5",
+    lambda z: np.hstack([z, z + 0.01 * np.random.default_rng(0).normal(size=z.shape)]),
+    why="a rival with a little noise",
+)
 
 
 @pytest.mark.parametrize(("number", "answer"), WRONG)

@@ -19,7 +19,9 @@ def _layer_cases() -> list[Case]:
     for n, d, k, seed in ((5, 4, 3, 71), (3, 3, 3, 72)):
         x, w, b = _layer(n, d, k, seed)
         cases.append({"x": x, "w": w, "b": b})
-    return cases
+    x, w, _ = _layer(4, 3, 3, 73)
+    far = {"x": 0.1 * x, "w": w, "b": np.array([6.5, -6.5, -30.0])}  # all units saturated
+    return [*cases, far]
 
 
 def _sigmoid(a: np.ndarray) -> np.ndarray:
@@ -288,6 +290,7 @@ EXERCISE_5 = Exercise(
         {"x": np.array([0.5]), "ratio": 10.0},
         {"x": np.array([0.2, -1.0, 3.0]), "ratio": 1000.0},
         {"x": np.array([-40.0, 0.0]), "ratio": 1e10},
+        {"x": np.array([0.7, 0.0]), "ratio": 1e30},
     ],
     judge=_judge_5,
     mistakes=(
@@ -304,6 +307,10 @@ EXERCISE_5 = Exercise(
             "the unit is too gentle: over a step of length 1 its slope hardly changes. Make the"
             " weights large.",
             (lambda x, ratio: _unit(x, steepness=1.0, start=-0.5, step=1.0),),
+        ),
+        Mistake(
+            "one steepness for every ratio. The larger the ratio, the steeper the unit must be.",
+            (lambda x, ratio: _unit(x, steepness=100.0, start=-0.5, step=1.0),),
         ),
         Mistake(
             "the step is longer than 1: it need not be, if the weights are large.",

@@ -46,6 +46,16 @@ def _bisect(code: Callable[[Any], Any], bracket: np.ndarray, keep_change: bool) 
     return high
 
 
+def _lose_a_zero(code: Callable[[Any], Any], bracket: np.ndarray) -> float:
+    """Take an exact zero at the middle for an end without a change of sign."""
+    low, high = bracket
+    for _ in range(60):
+        mid = (low + high) / 2
+        at_low, at_mid = (code(t) - code(t + np.pi) for t in (low, mid))
+        low, high = (low, mid) if at_low * at_mid < 0 else (mid, high)
+    return low
+
+
 def _where_smallest(code: Callable[[Any], Any], bracket: np.ndarray) -> float:
     grid = np.linspace(bracket[0], bracket[1], 1000)
     return grid[np.argmin([code(t) for t in grid])]
@@ -57,6 +67,8 @@ def _cases_1() -> list[Case]:
         _Code("sin(t - 1) + 0.4 cos 2t", lambda t: np.sin(t - 1) + 0.4 * np.cos(2 * t)),
         _Code("exp(cos(t + 0.3)) + sin 3t", lambda t: np.exp(np.cos(t + 0.3)) + np.sin(3 * t)),
         _Code("tanh(5 sin(t - 2.9))", lambda t: np.tanh(5 * np.sin(t - 2.9))),
+        # h is exactly 0 at the middle
+        _Code("max(cos t - 0.5, 0)", lambda t: np.maximum(np.cos(t) - 0.5, 0.0)),
     )
     return [{"code": code, "bracket": np.array([0.0, np.pi])} for code in codes]
 
@@ -92,6 +104,11 @@ EXERCISE_1 = Exercise(
             (lambda code, bracket: _bisect(code, bracket, keep_change=False),),
         ),
         Mistake(
+            "the difference may be exactly 0 at the middle. Then the search has ended: the product"
+            " of the signs is not below 0 there, and you go on to the other side.",
+            (_lose_a_zero,),
+        ),
+        Mistake(
             "the smallest value of the code. Wanted is an angle at which the *difference* between"
             " opposite points is zero.",
             (_where_smallest,),
@@ -125,6 +142,15 @@ def _with_self_pairs(x: np.ndarray, r_small: float, r_large: float) -> float:
     return float(np.log(shares[1] / shares[0]) / np.log(r_large / r_small))
 
 
+def _with_pairs(chosen: Callable[[np.ndarray, float], np.ndarray]) -> Any:
+    def wrong(x: np.ndarray, r_small: float, r_large: float) -> float:
+        distances = _distances(x)[np.triu_indices(len(x), k=1)]
+        small, large = (chosen(distances, r).sum() for r in (r_small, r_large))
+        return float(np.log(large / small) / np.log(r_large / r_small))
+
+    return wrong
+
+
 def _without_logs(x: np.ndarray, r_small: float, r_large: float) -> float:
     return (_pairs_within(x, r_large) / _pairs_within(x, r_small)) / (r_large / r_small)
 
@@ -135,10 +161,11 @@ def _squared(x: np.ndarray, r_small: float, r_large: float) -> float:
 
 def _cases_2() -> list[Case]:
     rng = np.random.default_rng(82)
-    line = np.arange(6.0)[:, None] * np.array([[1.0, 0.0]])
+    # two equal points, and pairs at a distance of exactly r_large
+    line = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 5.0])[:, None] * np.array([[1.0, 0.0]])
     plane = rng.random((60, 2)) @ rng.normal(size=(2, 5))
     return [
-        {"x": line, "r_small": 1.5, "r_large": 3.5},
+        {"x": line, "r_small": 1.5, "r_large": 3.0},
         {"x": plane, "r_small": 0.3, "r_large": 0.6},
         {"x": rng.normal(size=(50, 4)), "r_small": 1.2, "r_large": 1.9},
     ]
@@ -153,6 +180,15 @@ EXERCISE_2 = Exercise(
             "each point counted as its own neighbour. These pairs have distance zero at any radius"
             " and flatten the slope: count pairs of different points.",
             (_with_self_pairs,),
+        ),
+        Mistake(
+            "pairs at distance zero are left out, as if they were a point and itself. Two points"
+            " may be equal: leave out the diagonal, not the value.",
+            (_with_pairs(lambda distances, r: (distances > 0) & (distances < r)),),
+        ),
+        Mistake(
+            "pairs at a distance of exactly r are counted. They are not nearer than r.",
+            (_with_pairs(lambda distances, r: distances <= r),),
         ),
         Mistake(
             "a ratio without logarithms. C(r₂)/C(r₁) = (r₂/r₁)^D: D is an exponent.",
@@ -196,7 +232,7 @@ def _cases_3() -> list[Case]:
         {"x": gaps[:, None] * np.ones((1, 1)), "sigma": 0.25},
         {"x": rng.random((80, 3)) ** 3, "sigma": 0.03},
         {"x": 1.5 * rng.normal(size=(90, 6)) ** 3, "sigma": 0.7},
-        {"x": np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [9.0, 9.0]]), "sigma": 0.05},
+        {"x": np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [9.0, 9.0]]), "sigma": 2.5},
     ]
 
 
@@ -233,6 +269,14 @@ EXERCISE_3 = Exercise(
             (_no_distance_of_zero,),
         ),
         Mistake(
+            "a distance of exactly σ √(2d) is counted. It is not nearer than that.",
+            (
+                lambda x, sigma: _share_nearer(
+                    x, np.nextafter(sigma * np.sqrt(2 * x.shape[1]), 1e9)
+                ),
+            ),
+        ),
+        Mistake(
             "the number of points, not their share.",
             (lambda x, sigma: len(x) * share_ruled_by_noise(x, sigma),),
         ),
@@ -260,16 +304,26 @@ def _step(image: np.ndarray, label: int, h: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(draw_jacobian(labels, factors)[0], missing, rcond=None)[0]
 
 
+_TRUTHS = {  # label: distance of the factors from the middle, and of the start from the factors
+    5: ((0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0), None),
+    3: ((0.1, -0.1, 0.1, 0.1, -0.1, 0.1, -0.1), None),
+    8: ((-0.15, 0.1, 0.05, -0.1, 0.1, 0.15, 0.1), None),
+    # far outside of RANGES: from the middle the steps do not lead to it
+    2: ((-0.5, -0.6, 0.8, -0.8, -0.2, -0.7, 0.2), (-0.05, -0.04, -0.04, -0.02, 0.01, 0.03, -0.02)),
+}
+
+
+def _truth(label: int) -> np.ndarray:
+    return middle() + np.array(_TRUTHS[label][0]) * _SPANS
+
+
 def _cases_4() -> list[Case]:
     cases: list[Case] = []
-    for label, moves in (
-        (5, (0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0)),
-        (3, (0.1, -0.1, 0.1, 0.1, -0.1, 0.1, -0.1)),
-        (8, (-0.15, 0.1, 0.05, -0.1, 0.1, 0.15, 0.1)),
-    ):
-        truth = middle() + np.array(moves) * _SPANS
+    for label, (_, off) in _TRUTHS.items():
+        truth = _truth(label)
         image = draw(np.array([label]), truth[None])[0]
-        cases.append({"image": image, "label": label, "start": middle()})
+        start = middle() if off is None else truth + np.array(off) * _SPANS
+        cases.append({"image": image, "label": label, "start": start})
     return cases
 
 
@@ -277,8 +331,7 @@ def _judge_4(case: Case, came: Any) -> None:
     h = as_array(came)
     if h is None or h.shape != (len(NAMES),):
         raise Wrong(f"factors of shape ({len(NAMES)},)", f"shape {np.shape(came)}")
-    # the cases are made so that their factors can be found again by the solution
-    truth = read_factors(case["image"], case["label"], case["start"])
+    truth = _truth(case["label"])
     with np.errstate(invalid="ignore"):
         off = np.abs(h - truth) / _SPANS
     if not np.all(off < 1e-4):
@@ -303,6 +356,15 @@ EXERCISE_4 = Exercise(
         Mistake(
             "the sign: g(h) + J δ must come nearer to the image, so δ explains image - g(h).",
             (lambda image, label, start: start - _step(image, label, start),),
+        ),
+        Mistake(
+            "the search begins at a place of your own. Begin at `start`: from elsewhere the steps"
+            " may end elsewhere.",
+            (lambda image, label, start: read_factors(image, label, middle()),),
+        ),
+        Mistake(
+            "the factors are cut off at RANGES. The generator draws beyond them too.",
+            (lambda image, label, start: np.clip(read_factors(image, label, start), *RANGES.T),),
         ),
         Mistake(
             "the start. Each step has to change h.",
@@ -333,14 +395,20 @@ def _noise(t: np.ndarray, d: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(len(t), d))
 
 
+def _joined(t: np.ndarray, d: int) -> np.ndarray:
+    rng, knots = np.random.default_rng(0), np.sort(t)
+    return np.stack([np.interp(t, knots, rng.normal(size=len(t))) for _ in range(d)], axis=1)
+
+
 def _steps(t: np.ndarray, d: int) -> np.ndarray:
     return np.sin(1e5 * np.floor(1e6 * t)[:, None] * np.sqrt(np.arange(2, d + 2)))
 
 
 def _ask_5(answer: tuple[Any, ...], case: Case) -> Any:
-    """Ask for the curve at t, at the same t in reverse order, and where it changes fastest."""
+    """Ask for the curve at t, in reverse order, at some t alone, and where it changes fastest."""
     t, d = case["t"], case["d"]
-    parts = (answer[0](t, d), answer[0](t[::-1].copy(), d), *_closing_in(answer[0], t, d))
+    again = (answer[0](t[::-1].copy(), d), answer[0](t[:50].copy(), d), answer[0](t[:1].copy(), d))
+    parts = (answer[0](t, d), *again, *_closing_in(answer[0], t, d))
     if any(part is None for part in parts):
         raise Wrong("an answer", "None: is the `return` missing?")
     return parts
@@ -369,7 +437,7 @@ def _cases_5() -> list[Case]:
 
 
 def _judge_5(case: Case, came: Any) -> None:
-    now, backwards, before, after = (as_array(part) for part in came)
+    now, backwards, few, one, before, after = (as_array(part) for part in came)
     shape = (len(case["t"]), case["d"])
     if now is None or backwards is None or before is None or after is None or now.shape != shape:
         raise Wrong(f"points of shape {shape}", f"shape {np.shape(came[0])}")
@@ -380,10 +448,17 @@ def _judge_5(case: Case, came: Any) -> None:
         raise Wrong(
             "points that depend on their own t alone", "other points for t in another order"
         )
+    for part, n in ((few, 50), (one, 1)):
+        if part is None or part.shape != (n, case["d"]):
+            raise Wrong(f"{n} points for {n} t", f"shape {np.shape(came[2 if n == 50 else 3])}")
+        if not np.max(np.abs(now[:n] - part)) <= 1e-9 * size:
+            raise Wrong(
+                "points that depend on their own t alone", f"other points when {n} of the t come"
+            )
     jump = float(np.max(np.abs(after - before)))
     if jump > 0.01 * size:
         raise Wrong(
-            "a continuous curve", f"a jump of {jump:.3g} between two t less than 1e-12 apart"
+            "a continuous curve", f"a change of {jump:.3g} between two t less than 1e-12 apart"
         )
     distances, _ = nearest_neighbours(now, 10)
     if not np.all(distances > 0):
@@ -415,6 +490,22 @@ EXERCISE_5 = Exercise(
         Mistake(
             "t is rounded first, so the points jump from one place to the next: no curve.",
             (_steps,),
+        ),
+        Mistake(
+            "t is scaled by its own smallest and largest: a point then depends on the other t.",
+            (lambda t, d: wild_curve((t - t.min()) / (np.ptp(t) or 1.0), d),),
+        ),
+        Mistake(
+            "the frequencies go with the number of t: a point then depends on how many come.",
+            (
+                lambda t, d: np.cos(
+                    2 * np.pi * t[:, None] * 4 * len(t) * np.sqrt(np.arange(2, d + 2))
+                ),
+            ),
+        ),
+        Mistake(
+            "random points, joined in the order of the t that came: other t, another curve.",
+            (_joined,),
         ),
         Mistake(
             "transposed: one point a row, (n, d).",

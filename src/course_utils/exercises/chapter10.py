@@ -26,7 +26,7 @@ def _cases_1() -> list[Case]:
         },
         {"mu": mu, "logvar": logvar, "eps": eps},
         {"mu": 10 * mu, "logvar": logvar - 3, "eps": -3 * eps},
-        {"mu": mu[:2], "logvar": np.array([[-20.0, 0.0, 9.0], [6.0, -12.0, 0.3]]), "eps": eps[2:4]},
+        {"mu": mu[:2], "logvar": np.array([[-24.0, 0.0, 9.0], [6.0, -12.0, 0.3]]), "eps": eps[2:4]},
     ]
 
 
@@ -75,6 +75,12 @@ def kl_slope(a: np.ndarray) -> np.ndarray:
     return (sigma - 1 / sigma) * sigmoid(a)
 
 
+def _as_it_stands(a: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        sigma = np.log(1 + np.exp(a))
+        return (sigma - 1 / sigma) * sigmoid(a)
+
+
 EXERCISE_2 = Exercise(
     number="10.2",
     solution=(kl_slope,),
@@ -83,7 +89,7 @@ EXERCISE_2 = Exercise(
         {"a": np.array([-8.0, -4.0, -1.0])},
         {"a": np.linspace(-6, 6, 25)},
         {"a": np.array([[-2.0, 0.5, 1.0], [3.0, -5.0, 0.1]])},
-        {"a": np.array([40.0, -15.0, 0.5, 12.0])},
+        {"a": np.array([40.0, -15.0, 0.5, 12.0, -40.0, -30.0])},
     ],
     mistakes=(
         Mistake(
@@ -101,6 +107,18 @@ EXERCISE_2 = Exercise(
         Mistake(
             "the sign of the logarithm: the KL pushes narrow codes to be wider, −1/σ.",
             (lambda a: (softplus(a) + 1 / softplus(a)) * sigmoid(a),),
+        ),
+        Mistake(
+            "ln(1 + eᵃ) as it stands is 0 at a = −40, and 1/σ infinite: np.logaddexp(0, a).",
+            (_as_it_stands,),
+        ),
+        Mistake(
+            "σ is not allowed below 1e-4. There the slope is lost, and it should be −1.",
+            (
+                lambda a: (
+                    (np.maximum(softplus(a), 1e-4) - 1 / np.maximum(softplus(a), 1e-4)) * sigmoid(a)
+                ),
+            ),
         ),
         Mistake(
             "this is the slope for σ = exp(a).",

@@ -50,8 +50,17 @@ EXERCISE_1 = Exercise(
             "sigma": np.array([[1e-4, 20.0]] * 2),
             "tau": 3.0,
         },
+        {  # summands near zero
+            "mu": np.array([[0.0, 0.01, 1.0]]),
+            "sigma": np.array([[2.0, 2.02, 1.5]]),
+            "tau": 2.0,
+        },
     ],
     mistakes=(
+        Mistake(
+            "free bits: a summand below a floor is raised to it. (11.12) has no floor.",
+            (lambda m, s, t: np.maximum(_summands(m, s, t), 0.1).sum(axis=1),),
+        ),
         Mistake(
             "the ½ is missing. It comes from the exponent of the Gaussian and stays to the end.",
             (lambda m, s, t: 2 * _summands(m, s, t).sum(axis=1),),

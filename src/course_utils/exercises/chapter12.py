@@ -210,6 +210,8 @@ EXERCISE_3 = Exercise(
         },
         _case_3(1203, 5, 3),
         _case_3(1204, 1, 4),
+        {**_case_3(1212, 2, 2), "log_sigma": np.array([[-12.0, 0.3], [-0.5, -7.0]])},
+        {**_case_3(1213, 2, 1), "log_sigma": np.array([[11.0], [6.0]])},
     ],
     mistakes=(
         Mistake(
@@ -274,6 +276,10 @@ EXERCISE_3 = Exercise(
             (lambda m, s, e, g: (g + m / len(m), g * np.exp(s) + (np.exp(2 * s) - 1) / len(m)),),
         ),
         Mistake(
+            "log_sigma is cut off at ±5. No bound is asked for, and at a bound the gradient is 0.",
+            (lambda m, s, e, g: log_sigma_gradients(m, np.clip(s, -5, 5), e, g),),
+        ),
+        Mistake(
             "the gradient for σ. For its logarithm, multiply by σ.",
             (
                 lambda m, s, e, g: (
@@ -319,6 +325,11 @@ EXERCISE_4 = Exercise(
         {"x": np.array([[1.0, 2.0]]), "x_hat": np.array([[0.5, 2.5]]), "log_c": -1.0},
         {"x": _normal(1205, 4, 3), "x_hat": _normal(1206, 4, 3), "log_c": 0.7},
         {"x": _normal(1207, 6, 5), "x_hat": _normal(1208, 6, 5), "log_c": -2.3},
+        {
+            "x": _normal(1214, 3, 2),
+            "x_hat": _normal(1214, 3, 2) + 1e-3 * _normal(1215, 3, 2),
+            "log_c": -12.0,
+        },
     ],
     mistakes=(
         Mistake(
@@ -330,6 +341,10 @@ EXERCISE_4 = Exercise(
                     2 * _gaussian(x, h, np.exp(2 * lc))[2],
                 ),
             ),
+        ),
+        Mistake(
+            "log_c is not allowed below −4. The noise may be smaller than that.",
+            (lambda x, h, lc: gaussian_loss_gradients(x, h, max(lc, -4.0)),),
         ),
         Mistake(
             "the last one is the gradient for c. For its logarithm, multiply by c.",

@@ -93,6 +93,10 @@ EXERCISE_2 = Exercise(
         {"mu": np.array([[1.0, 0.0]]), "log_sigma": np.array([[0.0, np.log(2.0)]])},
         _pair(1504, 5, 3, "log_sigma"),
         _pair(1505, 4, 4, "log_sigma"),
+        {  # far wider and far narrower than the prior
+            "mu": np.array([[0.3, -1.0], [2.0, 0.5]]),
+            "log_sigma": np.array([[-12.0, 0.5], [5.5, -1.0]]),
+        },
     ],
     mistakes=(
         Mistake(
@@ -122,6 +126,37 @@ EXERCISE_2 = Exercise(
         Mistake(
             "the ½ is missing.",
             (lambda mu, log_sigma: 2 * mended_kl(mu, log_sigma),),
+        ),
+        Mistake(
+            "the square of ln σ. ln σ² is twice ln σ: the square stands inside the logarithm.",
+            (
+                lambda mu, log_sigma: (
+                    0.5 * (mu**2 + np.exp(2 * log_sigma) - 1 - log_sigma**2).sum(axis=1)
+                ),
+            ),
+        ),
+        Mistake(
+            "the KL turned round, of the prior to the code. Asked is the code to the prior.",
+            (
+                lambda mu, log_sigma: (
+                    0.5 * (2 * log_sigma - 1 + (1 + mu**2) / np.exp(2 * log_sigma)).sum(axis=1)
+                ),
+            ),
+        ),
+        Mistake(
+            "log_sigma is cut off at −4 and 2. Beyond, the KL is another number, without a slope.",
+            (lambda mu, log_sigma: mended_kl(mu, np.clip(log_sigma, -4, 2)),),
+        ),
+        Mistake(
+            "a small number is added inside the logarithm: take 2 ln σ as the head gives it.",
+            (
+                lambda mu, log_sigma: (
+                    0.5
+                    * (
+                        mu**2 + np.exp(2 * log_sigma) - 1 - np.log(np.exp(2 * log_sigma) + 1e-8)
+                    ).sum(axis=1)
+                ),
+            ),
         ),
     ),
     hints=(

@@ -197,7 +197,28 @@ def _cases_3() -> list[Case]:
             "rate": np.array([2.0, 2.2, 6.0]),
             "distortion": np.array([90.0, 91.0, 55.0]),
         },
+        {  # the first is beaten from far away alone
+            "beta": np.array([1.0, 16.0, 1.5]),
+            "rate": np.array([10.0, 2.0, 9.9]),
+            "distortion": np.array([20.0, 27.5, 20.2]),
+        },
+        {  # and the first here by a hundredth of a nat
+            "beta": np.array([2.0, 2.0, 8.0]),
+            "rate": np.array([5.0, 5.005, 3.0]),
+            "distortion": np.array([10.0, 9.98, 16.0]),
+        },
     ]
+
+
+def _beaten_by(margin: float, reach: float = np.inf) -> Any:
+    """Compare with runs at prices that are not more than reach times apart."""
+
+    def answer(beta: np.ndarray, rate: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+        cost = distortion + beta[:, None] * rate
+        near = np.abs(np.log(beta[:, None] / beta)) <= np.log(reach) + 1e-9
+        return np.any(near & (cost < np.diag(cost)[:, None] - margin), axis=1)
+
+    return answer
 
 
 EXERCISE_3 = Exercise(
@@ -230,6 +251,22 @@ EXERCISE_3 = Exercise(
                     (rate[None, :] < rate[:, None]) & (d[None, :] < d[:, None]), axis=1
                 ),
             ),
+        ),
+        Mistake(
+            "the price on the wrong term: β multiplies the rate.",
+            (
+                lambda beta, rate, d: np.any(
+                    rate + beta[:, None] * d < (rate + beta * d)[:, None], axis=1
+                ),
+            ),
+        ),
+        Mistake(
+            "better by more than a margin. A run that is better by a hundredth is better.",
+            (_beaten_by(1.0),),
+        ),
+        Mistake(
+            "compared with the runs of neighbouring prices. One from far away may be better too.",
+            (_beaten_by(0.0, 2.0),),
         ),
         Mistake(
             "turned round: these are the runs that nobody beats.",
@@ -352,7 +389,7 @@ def _judge_5(case: Case, came: Any) -> None:
         share = float((rest**2).sum() / ((z - z.mean(axis=0)) ** 2).sum())
         raise Wrong("z given back by a linear map", f"{share:.2g} of its variance is lost")
     gap = mutual_information_gap(mutual_information(code, z), entropies(z)).mean()
-    if gap > 0.01:
+    if gap > 0.02:  # two numbers that know equally much differ by 0.012 in a sample
         raise Wrong("a MIG of 0", f"a MIG of {gap:.3f}")
 
 
