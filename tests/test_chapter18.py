@@ -157,10 +157,10 @@ def beaten_with_loops(beta, rate, distortion):
 
 def pair_cost_by_the_chapter(sigma_1, sigma_2, alpha):
     costs = []
-    for a, b, t in zip(sigma_1, sigma_2, alpha, strict=True):
+    for a, b, t in zip(sigma_1.flat, sigma_2.flat, alpha.flat, strict=True):
         q = np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]])
         costs.append(turning_cost(2 * np.log([[a, b]]), q)[0])
-    return np.array(costs)
+    return np.reshape(costs, alpha.shape)
 
 
 OTHER_ROADS = {
@@ -180,6 +180,14 @@ def test_a_right_answer_by_another_road_passes(number, capsys):
 def test_a_bijection_that_is_no_linear_map_does_not_count(capsys):
     out = said(capsys, "18.5", lambda z: np.concatenate([z**3, z**3], axis=1))
     assert "linear map" in out and out.startswith("✗")
+
+
+def test_each_number_with_noise_added_and_taken_off_spoils_the_score_too(capsys):
+    def blurred_twice(z):
+        noise = np.random.default_rng(0).normal(size=z.shape)
+        return np.concatenate([z + noise, z - noise], axis=1)
+
+    assert said(capsys, "18.5", blurred_twice).startswith("✓")
 
 
 def test_a_turn_by_45_degrees_spoils_the_score_as_well(capsys):

@@ -1,9 +1,45 @@
 """The first lane of a chapter is short, and stands by itself."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 import lanes
 from lanes import Section
+from notebooks import load, notebooks
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = {p.name[:2]: lanes.sections(load(p)["cells"]) for p in notebooks(ROOT)}
+SHORT_WAY = ("01", "02", "04", "08", "10", "11", "12", "13")
+each_chapter = pytest.mark.parametrize("number", CHAPTERS)
+
+
+@each_chapter
+def test_the_first_lane_is_short(number):
+    assert lanes.first_lane_words(CHAPTERS[number]) <= 2_200
+
+
+@each_chapter
+def test_the_first_lane_leans_on_no_marked_section(number):
+    others = [s for n, parts in CHAPTERS.items() if n != number for s in parts if s.marked]
+    assert lanes.leaks(CHAPTERS[number], lanes.numbers(others)) == []
+
+
+@each_chapter
+def test_the_opening_says_what_the_mark_means_where_there_is_one(number):
+    opening, *rest = CHAPTERS[number]
+    said = re.search("marked ✦,?( which)? may be skipped", "\n".join(opening.prose)) is not None
+    assert said is any(s.marked for s in rest)
+
+
+def test_the_map_gives_the_short_way_with_its_words():
+    page = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    words = {n: lanes.first_lane_words(parts) for n, parts in CHAPTERS.items()}
+    way = page.split("**The short way**")[1].split("**")[0]
+    assert tuple(re.findall(r"\[(\d\d)\]\(", way)) == SHORT_WAY
+    told = [int(n) * 1000 for n in re.findall(r"(\d+)\u00a0000 words", page)]
+    assert told == [round(sum(words[n] for n in SHORT_WAY), -3), round(sum(words.values()), -3)]
 
 
 def of(*parts):

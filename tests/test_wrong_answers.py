@@ -26,7 +26,6 @@ from course_utils.exercises import (
     chapter12,
     chapter13,
     chapter15,
-    chapter18,
 )
 from course_utils.exercises.answers import find
 from course_utils.exercises.grading import grade
@@ -1261,11 +1260,23 @@ wrong(
 )
 right("15.2", lambda m, s: 0.5 * (m**2 + np.expm1(2 * s) - 2 * s).sum(1), how="expm1")
 
+
+def beaten_by(margin, reach=np.inf):
+    """Beaten by more than a margin, by a run at a price not more than reach times apart."""
+
+    def answer(beta, rate, d):
+        cost = d + beta[:, None] * rate
+        near = np.abs(np.log(beta[:, None] / beta)) <= np.log(reach) + 1e-9
+        return np.any(near & (cost < np.diag(cost)[:, None] - margin), axis=1)
+
+    return answer
+
+
 for margin in (0.02, 0.1, 0.5, 1.0):
-    wrong("18.3", chapter18._beaten_by(margin), why=f"by more than {margin}")
-for reach in (2.0, 8.0):
-    wrong("18.3", chapter18._beaten_by(0.0, reach), why=f"prices up to {reach} times apart")
-right("18.3", chapter18._beaten_by(1e-9), how="up to rounding")
+    wrong("18.3", beaten_by(margin), why=f"by more than {margin}")
+for reach in (1.0, 2.0):
+    wrong("18.3", beaten_by(0.0, reach), why=f"prices up to {reach} times apart")
+right("18.3", beaten_by(1e-9), how="up to rounding")
 
 
 def two_halves(z):

@@ -222,7 +222,7 @@ MISTAKES = [
     ),
     Mistake(
         "the linear map of another corruption",
-        "memory",
+        "memory-linear",
         'psnr(x_train, linear["Gaussian"](spoiled)',
         "psnr(x_train, (lambda a: x_train)(spoiled)",
         ("5.9 the linear map falls short",),

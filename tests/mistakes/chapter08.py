@@ -75,14 +75,14 @@ MISTAKES = [
     ),
     Mistake(
         "half a turn to a whole one",
-        "homomorphism-check",
+        "not-homomorphism",
         "% (2 * np.pi)",
         "% np.pi",
         ("the angle, from 0 to 2π",),
     ),
     Mistake(
         "the square for the cube",
-        "homomorphism-check",
+        "not-homomorphism",
         "missing = (s + t) ** 3 - s**3 - t**3",
         "missing = (s + t) ** 2 - s**2 - t**2",
         ("8.4 the cube is not",),
@@ -299,7 +299,7 @@ MISTAKES = [
     ),
     Mistake(
         "the noise along the line only",
-        "plateau-check",
+        "plateau-noise",
         "line + 0.1 * rng.spawn(1)[0].normal(size=line.shape)",
         "line + 0.1 * rng.spawn(1)[0].normal(size=(4000, 1)) * [1, 0]",
         ("a line with noise 0.1",),

@@ -32,6 +32,8 @@ EXERCISE_1 = Exercise(
         {"size": 12, "kernel": 5, "stride": 3, "padding": 2},
         {"size": 9, "kernel": 3, "stride": 4, "padding": 0},
         {"size": 31, "kernel": 6, "stride": 1, "padding": 3},
+        {"size": 5, "kernel": 7, "stride": 2, "padding": 1},  # one window fits, and no step
+        {"size": 2, "kernel": 5, "stride": 3, "padding": 2},
     ],
     mistakes=(
         Mistake(
@@ -159,7 +161,18 @@ def _cases_3() -> list[Case]:
         {"y": np.array([1.0, 10.0]), "w": np.array([1.0, 2.0, 3.0]), "stride": 2, "padding": 0},
         {"y": rng.normal(size=5), "w": rng.normal(size=4), "stride": 2, "padding": 1},
         {"y": rng.normal(size=6), "w": rng.normal(size=5), "stride": 3, "padding": 2},
+        {"y": rng.normal(size=4), "w": rng.normal(size=2), "stride": 3, "padding": 0},  # gaps
+        {"y": rng.normal(size=1), "w": rng.normal(size=3), "stride": 2, "padding": 1},
     ]
+
+
+def _cropped_by_a_slice(y: np.ndarray, w: np.ndarray, stride: int, padding: int) -> np.ndarray:
+    return conv_transpose_1d(y, w, stride, 0)[padding:-padding]
+
+
+def _cropped_at_the_end(y: np.ndarray, w: np.ndarray, stride: int, padding: int) -> np.ndarray:
+    full = conv_transpose_1d(y, w, stride, 0)
+    return full[: len(full) - 2 * padding]
 
 
 EXERCISE_3 = Exercise(
@@ -175,6 +188,14 @@ EXERCISE_3 = Exercise(
         Mistake(
             "not cropped: padding takes p numbers off either end.",
             (lambda y, w, s, p: conv_transpose_1d(y, w, s, 0),),
+        ),
+        Mistake(
+            "[padding:-padding] is empty where padding is 0.",
+            (_cropped_by_a_slice,),
+        ),
+        Mistake(
+            "cropped at one end only: padding takes p numbers off either end.",
+            (_cropped_at_the_end,),
         ),
         Mistake(
             "the stride is that of the output: kernel i begins at i · stride.",
@@ -205,6 +226,7 @@ def _cases_4() -> list[Case]:
         {"x": np.array([[0.5, 0.25], [0.1, 0.9]]), "y": np.array([2, 0]), "n_classes": 3},
         {"x": x, "y": np.array([1, 1, 0, 2]), "n_classes": 4},
         {"x": x[:3], "y": np.array([0, 1, 0]), "n_classes": 3},
+        {"x": -3 * x[:1], "y": np.array([4]), "n_classes": 6},  # one row, below 0
     ]
 
 
@@ -230,6 +252,14 @@ EXERCISE_4 = Exercise(
             (
                 lambda x, y, n: np.concatenate(
                     [x, label_rows(x, y, len(y))[:, -len(y) :].T], axis=1
+                ),
+            ),
+        ),
+        Mistake(
+            "the classes that came by, not all classes: np.unique leaves out the others.",
+            (
+                lambda x, y, n: np.concatenate(
+                    [x, (y[:, None] == np.unique(y)).astype(float)], axis=1
                 ),
             ),
         ),
@@ -319,6 +349,23 @@ EXERCISE_5 = Exercise(
             (_elbo(lambda x, y, prior, p_x, q: q @ np.log(p_x[y, :, x])),),
         ),
         Mistake(
+            "log2 gives bits. The bound is in nats.",
+            (lambda *case: tuple(part / np.log(2) for part in conditional_elbo(*case)),),
+        ),
+        Mistake(
+            "the other class's table, or the axes of p_x in another order: p_x[y, z, x].",
+            (lambda x, y, prior, p_x, q: conditional_elbo(x, (y + 1) % len(p_x), prior, p_x, q),),
+        ),
+        Mistake(
+            "q for the prior in p(x|y): the mean over codes is under p(z).",
+            (
+                lambda x, y, prior, p_x, q: (
+                    conditional_elbo(x, y, prior, p_x, q)[0],
+                    np.log(q @ p_x[y, :, x]),
+                ),
+            ),
+        ),
+        Mistake(
             "the logarithm stands outside of the mean over q.",
             (_elbo(lambda x, y, prior, p_x, q: np.log(q @ p_x[y, :, x]) - q @ np.log(q / prior)),),
         ),
@@ -344,6 +391,7 @@ def _cases_6() -> list[Case]:
         {"images": np.arange(6.0).reshape(1, 2, 3)},
         {"images": images},
         {"images": images[:2, :, :3]},
+        {"images": images[:, :, :4] - 0.5},  # square: the mirror image
     ]
 
 
