@@ -202,6 +202,20 @@ MISTAKES = [
         ("inside [0, 1] the steps are shorter",),
     ),
     Mistake(
+        "a timid search inside [0, 1]",
+        "worst-step",
+        "steps = (x_test + steps).clip(0, 1) - x_test",
+        "steps = 0.4 * ((x_test + steps).clip(0, 1) - x_test)",
+        ("inside [0, 1] the steps are shorter", "they break some promises"),
+    ),
+    Mistake(
+        "the search inside for the search anywhere",
+        "inside-check",
+        "worst_steps(strong, length))]",
+        "worst_steps(strong, length, inside=True))]",
+        ("steps of that length, anywhere",),
+    ),
+    Mistake(
         "the squared norm promised",
         "measure-stretch",
         "(dim=(1, 2)).sqrt()",
@@ -244,13 +258,6 @@ MISTAKES = [
         ("over a quarter of the pixels",),
     ),
     Mistake(
-        "the plain network's movements",
-        "inside-check",
-        "stretch(strong, steps)",
-        "stretch(plain, steps)",
-        ("they break some promises", "steps of that length, anywhere"),
-    ),
-    Mistake(
         "the plain network's codes",
         "pairs-check",
         "z = strong.encode",
@@ -274,8 +281,8 @@ MISTAKES = [
     Mistake(
         "one direction for the whole batch",
         "projected-definition",
-        "torch.randint(2, z.shape, generator",
-        "torch.randint(2, z[:1].shape, generator",
+        "2.0 * torch.randint(2, z.shape, generator=generator, device=z.device) - 1",
+        "(2.0 * torch.randint(2, z[:1].shape, generator=generator) - 1).expand_as(z)",
         ("7.9 the error is as predicted",),
     ),
     Mistake(
@@ -402,10 +409,7 @@ MISTAKES = [
         "kinship-training-check",
         "((model(x_in) - x_test) ** 2)",
         "((model(x_in) - x_in) ** 2)",
-        (
-            "noisy: denoising and the whole contracted are best",
-            "noisy: the sparse network takes away",
-        ),
+        ("noisy: denoising and the whole contracted are best",),
     ),
     Mistake(
         "no price on the sparse code",
@@ -413,6 +417,13 @@ MISTAKES = [
         "sparse.l1_penalty, 0.1)",
         "sparse.l1_penalty, 0.0)",
         ("masked: the sparse network is best", "near zero: over seven tenths"),
+    ),
+    Mistake(
+        "the sparse network trained to denoise",
+        "kinds",
+        "sparse.sparse_loss(sparse.l1_penalty, 0.1)",
+        'losses["denoising"]',
+        ("noisy: the sparse network takes away",),
     ),
     Mistake(
         "128 numbers for the vanilla network, too",
