@@ -172,6 +172,20 @@ MISTAKES = [
         ("11.9 and never falls", "act one ends near"),
     ),
     Mistake(
+        "q moves in the second act too",
+        "climb",
+        "if step < 30 or step >= 60:",
+        "if True:",
+        ("act two: ln p(x) rises",),
+    ),
+    Mistake(
+        "the decoder moves from the start",
+        "climb",
+        "if step >= 30:",
+        "if step >= 10:",
+        ("act one: ln p(x) stands still",),
+    ),
+    Mistake(
         "c of the climb not given to the evidence",
         "climb",
         "log_marginal(x, moving).mean()))",
