@@ -59,6 +59,8 @@ OTHER_ROADS = {
 
 @pytest.mark.parametrize("number", OTHER_ROADS)
 def test_a_right_answer_by_another_road_passes(number, capsys):
+    if number == "11.1":
+        pytest.importorskip("torch")  # beforehand: on a busy machine it may take ten seconds
     assert said(capsys, number, OTHER_ROADS[number]).startswith("✓")
 
 
