@@ -96,7 +96,7 @@ def test_filling_by_neighbours_is_what_scikit_learn_does():
     rng = np.random.default_rng(3)
     known = (rng.random((200, 90)) < rng.random(90)).astype(np.float32)
     images, gap = (rng.random((60, 90)) < 0.5).astype(np.float32), rng.random((60, 90)) < 0.4
-    fill = functions_of("neighbours", coins_train=known)["by_neighbours"]
+    fill = functions_of("neighbours", x_train=known)["by_neighbours"]
     theirs = KNNImputer(n_neighbors=5).fit(known).transform(np.where(gap, np.nan, images))
     apart = np.where(gap[:, None], 0, (images[:, None] - known) ** 2).sum(axis=2)
     apart.sort(axis=1)

@@ -22,11 +22,11 @@ def _cases_1() -> list[Case]:
     def distances(x: np.ndarray) -> np.ndarray:
         return np.sqrt(((x[:, None] - x) ** 2).sum(axis=2))
 
-    line = np.array([[0.0], [1.0], [3.0], [6.0], [10.0]])
+    line = np.array([[0.0], [1.0], [3.0], [7.0], [12.0]])
     rng = np.random.default_rng(161)
     cloud, y = rng.normal(size=(30, 3)), rng.integers(0, 3, size=30)
-    twins = rng.normal(size=(12, 2))  # equal images of different classes
-    twins = np.concatenate([twins, twins[:6]])
+    twins = rng.normal(size=(17, 2))
+    twins = np.concatenate([twins, twins[:1]])  # two equal images of different classes
     return [
         {"distance": distances(line), "y": np.array([0, 0, 1, 1, 0]), "m": 2},
         {"distance": distances(cloud), "y": y, "m": 5},
@@ -102,6 +102,10 @@ def _cases_2() -> list[Case]:
         },
         {"scores": coarse, "anomalous": coarse + 3 * rng.normal(size=40) > 4},
         {"scores": rng.normal(size=60), "anomalous": rng.random(60) < 0.2},
+        {
+            "scores": np.array([-3.0, 2e5, -1e6, 1e-12, 0.0, -3.0, 2e5, 0.0]),
+            "anomalous": np.arange(8) % 3 == 1,
+        },
     ]
 
 
@@ -270,12 +274,19 @@ def _cases_4() -> list[Case]:
         },
         {"x": x, "seen": np.arange(8) < 5, "v": v, "b": b, "c": 0.3},
         {"x": 4 * x, "seen": np.arange(8) % 3 != 1, "v": 0.5 * v, "b": -b, "c": 1.7},
+        {"x": x, "seen": np.arange(8) % 4 == 1, "v": v, "b": b, "c": 1e-5},  # the loop crawls
     ]
 
 
 def _one_round(x: Any, seen: Any, v: Any, b: Any, c: Any) -> Any:
     z = np.linalg.solve(c * np.eye(len(v)) + v @ v.T, v @ (x - b))
     return np.where(seen, x, z @ v + b)
+
+
+def _a_hundred_rounds(x: Any, seen: Any, v: Any, b: Any, c: Any) -> Any:
+    for _ in range(100):
+        x = _one_round(x, seen, v, b, c)
+    return x
 
 
 def _everything_decoded(x: Any, seen: Any, v: Any, b: Any, c: Any) -> Any:
@@ -300,6 +311,10 @@ EXERCISE_4 = Exercise(
         Mistake(
             "this is one round, from what stood in the gap. Where does it come to rest?",
             (_one_round,),
+        ),
+        Mistake(
+            "a hundred rounds: where few pixels are seen and c is small the loop is far from rest.",
+            (_a_hundred_rounds,),
         ),
         Mistake(
             "the missing pixels put at b count as seen there: they pull the code to zero.",
