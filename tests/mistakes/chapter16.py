@@ -85,7 +85,7 @@ MISTAKES = [
         "linear-and-ours",
         'repaired["autoencoder"] = apply(dae, judge_noisy)',
         'repaired["autoencoder"] = judge_noisy',
-        ("ahead of the best filter",),
+        ("ahead of the best filter", "ahead of linear, by less"),
     ),
     Mistake(
         "steps of 3 σ",
@@ -283,7 +283,7 @@ MISTAKES = [
         "chain",
         "mean = total / max(1, i + 1 - warm_up)",
         "mean = x",
-        ("random half: chain / best rival", "lower half: a draw errs"),
+        ("random half: chain / best rival", "lower half: chain / best rival"),
     ),
     Mistake(
         "the chain with the other gaps",
