@@ -393,6 +393,13 @@ MISTAKES = [
         ("patient 13: first of all exp(logvar)",),
     ),
     Mistake(
+        "the smallest logvar for the largest",
+        "nan-claims",
+        "lost.encode(last_batch)[1].max()",
+        "lost.encode(last_batch)[1].min()",
+        ("patient 13: its largest logvar",),
+    ),
+    Mistake(
         "bits for nats in the limit of exp",
         "nan-claims",
         "np.log(torch.finfo(kind).max)",

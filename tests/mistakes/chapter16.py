@@ -53,6 +53,20 @@ MISTAKES = [
         ("with noise 20 numbers",),
     ),
     Mistake(
+        "the denoising code under the VAE's name",
+        "probes",
+        '"VAE": vae_code',
+        '"VAE": dae_code',
+        ("VAE code: no better", "with noise 20 numbers"),
+    ),
+    Mistake(
+        "logistic regression under the name of the SVM",
+        "probe-all",
+        "probe(*z, rows, kind=SVC)",
+        "probe(*z, rows)",
+        ("SVM: behind at 10 and 30",),
+    ),
+    Mistake(
         "labels in another order than the rows",
         "scaled",
         "y_train[rows]).score(",
@@ -71,7 +85,7 @@ MISTAKES = [
         "linear-and-ours",
         'repaired["autoencoder"] = apply(dae, judge_noisy)',
         'repaired["autoencoder"] = judge_noisy',
-        ("ahead of the best filter",),
+        ("ahead of the best filter", "ahead of linear, by less"),
     ),
     Mistake(
         "steps of 3 σ",
@@ -269,7 +283,7 @@ MISTAKES = [
         "chain",
         "mean = total / max(1, i + 1 - warm_up)",
         "mean = x",
-        ("random half: chain / best rival", "lower half: a draw errs"),
+        ("random half: chain / best rival", "lower half: chain / best rival"),
     ),
     Mistake(
         "the chain with the other gaps",
@@ -279,11 +293,18 @@ MISTAKES = [
         ("lower half: from the true image",),
     ),
     Mistake(
+        "the last draw for the mean, in the posterior",
+        "langevin",
+        "return (total / (rounds - warm_up)).numpy()",
+        "return torch.bernoulli(torch.sigmoid(logits), generator=generator).detach().numpy()",
+        ("random half: the posterior beats", "lower half: the posterior beats"),
+    ),
+    Mistake(
         "the seen pixels left out of the score",
         "langevin",
         "(x * logits - torch.nn.functional.softplus(logits))[seen].sum()",
         "(x * logits - torch.nn.functional.softplus(logits))[~seen].sum()",
-        ("random half: the posterior beats", "lower half: posterior / best rival"),
+        ("random half: posterior / best rival", "lower half: posterior / best rival"),
     ),
     Mistake(
         "the ½ of the step forgotten",
