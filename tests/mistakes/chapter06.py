@@ -92,7 +92,7 @@ MISTAKES = [
         "dead-run",
         "torch.randn(256, d, generator=generator)",
         "x[:256]",
-        ("images: fewer than half",),
+        ("aligned: dead",),
     ),
     Mistake(
         "random directions for images",
