@@ -92,7 +92,7 @@ MISTAKES = [
         "dead-run",
         "torch.randn(256, d, generator=generator)",
         "x[:256]",
-        ("images: fewer than half",),
+        ("aligned: dead",),
     ),
     Mistake(
         "random directions for images",
@@ -116,11 +116,11 @@ MISTAKES = [
         ("long: fewer than a sixth", "long: the highest"),
     ),
     Mistake(
-        "images that are nearly all the same",
+        "the wrong network made long",
         "dead-run",
-        "x[torch.randperm(n, generator=generator)[:256]], x)",
-        "x[:256].mean(dim=0) + 0.1 * torch.randn(256, d, generator=generator), x)",
-        ("images: the lowest",),
+        'starts["long"].encoder.weight.copy_',
+        'starts["images"].encoder.weight.copy_',
+        ("images: the lowest", "long: fewer than a sixth"),
     ),
     Mistake(
         "one sign in the second half of the KL",
@@ -388,13 +388,6 @@ MISTAKES = [
         ("units: purity", "directions of PCA: purity"),
     ),
     Mistake(
-        "one row for every digit",
-        "purity",
-        "units = purity(z[",
-        "units = purity(c[",
-        ("units: purity",),
-    ),
-    Mistake(
         "the most even directions for the units",
         "purity",
         "z[:, (z > 0).sum(dim=0) >= 10]",
@@ -437,10 +430,10 @@ MISTAKES = [
         ("cosine of a row and the image",),
     ),
     Mistake(
-        "thirty parts in each picture",
+        "parts drawn with replacement",
         "planted",
-        ".topk(3, dim=1)",
-        ".topk(30, dim=1)",
+        "torch.rand(2000, 128, generator=own).topk(3, dim=1).indices",
+        "torch.randint(128, (2000, 3), generator=own)",
         ("three numbers in each picture",),
     ),
     Mistake(
