@@ -268,9 +268,11 @@ def average_psnr(x, x_hat):
 
 
 def best_guess(x_noisy, a, p, sigma):
-    plus = p * np.exp(-((x_noisy - a) ** 2) / (2 * sigma**2))
-    minus = (1 - p) * np.exp(-((x_noisy + a) ** 2) / (2 * sigma**2))
-    return a * (plus - minus) / (plus + minus)
+    # in logarithms: far out both densities are 0 in floating point
+    plus = np.log(p) - (x_noisy - a) ** 2 / (2 * sigma**2)
+    minus = np.log(1 - p) - (x_noisy + a) ** 2 / (2 * sigma**2)
+    total = np.logaddexp(plus, minus)
+    return a * np.exp(plus - total) - a * np.exp(minus - total)
 
 
 def wiener_by_eigenvectors(covariance, sigma):

@@ -156,6 +156,66 @@ def test_early_stopping_goes_back_to_the_best_weights():
     assert evaluate(net, squared_error_loss, held_out) == pytest.approx(min(history.val), rel=1e-6)
 
 
+def scripted(values):
+    """A loss whose held-out values come from a list; in training, it moves the weights."""
+    coming = iter(values)
+
+    def loss(net, x, generator):
+        if not net.training:
+            return torch.tensor(next(coming))
+        return squared_error_loss(net, x)
+
+    return loss
+
+
+@pytest.mark.parametrize(
+    "values, best, epochs",
+    [
+        ([3.0, 2.0, 2.0, 2.0], 2, 4),  # a tie is no gain: patience counts from the first
+        ([math.nan, 2.0, math.nan, 3.0], 2, 4),
+        ([2.0, math.inf, math.nan], 1, 3),
+        ([2.0, -math.inf, 1.0, 1.0, 1.0], 3, 5),
+    ],
+)
+def test_patience_counts_from_the_first_lowest_finite_loss(values, best, epochs):
+    history = quiet(
+        model(), scripted(values), images(), images(seed=2), epochs=len(values), patience=2
+    )
+    assert history.best_epoch == best and len(history.train) == epochs
+    assert history.restored and f"best {values[best - 1]:.2f}" in str(history)
+
+
+def test_a_held_out_loss_that_is_never_finite_is_an_error():
+    for patience in (2, None):
+        with pytest.raises(FloatingPointError, match="held-out loss was not finite after any of"):
+            quiet(
+                model(),
+                scripted([math.nan] * 5),
+                images(),
+                images(seed=2),
+                epochs=3,
+                patience=patience,
+            )
+
+
+def test_an_error_in_training_also_goes_back_to_the_best_weights():
+    net, kept = model(), {}
+
+    def loss(net, x, generator):
+        epoch = len(kept)
+        if not net.training:
+            kept[epoch] = {k: v.clone() for k, v in net.state_dict().items()}
+            return torch.tensor(float(epoch))  # the first epoch stays the best
+        value = squared_error_loss(net, x)
+        return value * math.nan if epoch == 2 else value
+
+    with pytest.raises(FloatingPointError, match="epoch 3"):
+        quiet(net, loss, images(), images(seed=2), epochs=5, patience=4)
+    for name, weight in net.state_dict().items():
+        assert torch.equal(weight, kept[0][name]), name
+        assert not torch.equal(weight, kept[1][name]), name
+
+
 def test_without_patience_the_last_weights_stay():
     net = model()
     history = quiet(net, squared_error_loss, images(), images(seed=2), epochs=3)

@@ -67,7 +67,7 @@ class History:
     def __str__(self) -> str:
         text = f"{len(self.train)} epochs: training loss {self.train[-1]:.2f}"
         if self.val:
-            text += f", held-out loss {self.val[-1]:.2f}, best {min(self.val):.2f}"
+            text += f", held-out loss {self.val[-1]:.2f}, best {self.val[self.best_epoch - 1]:.2f}"
             text += f" in epoch {self.best_epoch}" + (" (restored)" if self.restored else "")
         return text
 
@@ -104,7 +104,8 @@ def fit(
         epochs, batch_size: at least 1. The last batch of an epoch may be smaller.
         rate: step size of Adam, above 0.
         patience: stop after this many epochs without a lower held-out loss, and go back to the
-            weights of the best epoch. None: never stop early, keep the last weights.
+            weights of the best epoch, also where training ends in an error. A held-out loss that
+            is not finite is no lower one. None: never stop early, keep the last weights.
         seed: of the order of the data and of any noise in the loss.
         device: None for a GPU if there is one, else the CPU.
         optimizer: in place of Adam; made from this model's parameters, on this device.
@@ -118,7 +119,8 @@ def fit(
     Raises:
         ValueError: an argument is out of its range; data are empty, not finite, or outside [0, 1]
             where the loss needs that; ``patience`` without ``x_val``.
-        FloatingPointError: the loss is no longer finite; names the first such epoch and batch.
+        FloatingPointError: the loss is no longer finite; names the first such epoch and batch. Or
+            the held-out loss was not finite after any epoch.
     """
     _check(epochs=epochs, batch_size=batch_size, rate=rate, patience=patience, x_val=x_val)
     place = runtime.device(None if device is None else str(device))
@@ -130,27 +132,36 @@ def fit(
     optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=rate, fused=True)
     steps = epochs * -(-len(x) // batch_size)
     scheduler = schedule(optimizer, steps) if schedule else None
-    history, best = History(), None
+    history, best, lowest = History(), None, math.inf
     bar = tqdm(total=epochs, file=sys.stdout, leave=False, disable=not progress, unit="epoch")
-    with matmul_precision(precision), bar:
-        for epoch in range(1, epochs + 1):
-            start = time.perf_counter()
-            history.train.append(
-                _epoch(model, loss, x, batch_size, optimizer, scheduler, generator, epoch)
-            )
-            history.seconds += time.perf_counter() - start
-            if held_out is not None:
-                history.val.append(evaluate(model, loss, held_out, seed=seed))
-            if not history.val or history.val[-1] <= min(history.val):
-                history.best_epoch = epoch
-                best = copy.deepcopy(model.state_dict()) if patience else None
-            bar.set_postfix_str(f"loss {history.train[-1]:.4g}", refresh=False)
-            bar.update()
-            if patience and epoch - history.best_epoch >= patience:
-                break
-    if best is not None:
-        model.load_state_dict(best)
-        history.restored = history.best_epoch < len(history.train)
+    try:
+        with matmul_precision(precision), bar:
+            for epoch in range(1, epochs + 1):
+                start = time.perf_counter()
+                history.train.append(
+                    _epoch(model, loss, x, batch_size, optimizer, scheduler, generator, epoch)
+                )
+                history.seconds += time.perf_counter() - start
+                if held_out is None:
+                    history.best_epoch = epoch
+                else:
+                    history.val.append(evaluate(model, loss, held_out, seed=seed))
+                    if -math.inf < history.val[-1] < lowest:  # a tie is no gain; nan is never lower
+                        lowest, history.best_epoch = history.val[-1], epoch
+                        best = copy.deepcopy(model.state_dict()) if patience else None
+                bar.set_postfix_str(f"loss {history.train[-1]:.4g}", refresh=False)
+                bar.update()
+                if patience and epoch - history.best_epoch >= patience:
+                    break
+    finally:
+        if best is not None:
+            model.load_state_dict(best)
+            history.restored = history.best_epoch < len(history.train)
+    if held_out is not None and not history.best_epoch:
+        raise FloatingPointError(
+            f"the held-out loss was not finite after any of {len(history.val)} epochs; look at the"
+            " loss of each row of x_val"
+        )
     if progress:
         print(history)
     return history

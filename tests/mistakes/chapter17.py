@@ -291,11 +291,18 @@ MISTAKES = [
         ("70 of the 100",),
     ),
     Mistake(
-        "scaled for the test only",
+        "trained on means, tested on draws",
         "probes",
-        "means_4 / means_4.std(axis=0), mnist",
-        "means_4, mnist",
+        "evaluation.posteriors(conditional[4], rows_test[:2000])[0].cpu().numpy()",
+        "draw_codes(conditional[4], rows_test[:2000]).numpy()",
         ("scaled means say more",),
+    ),
+    Mistake(
+        "mean codes for draws",
+        "codes",
+        "return model.reparameterize(mu, logvar, generator)",
+        "return mu",
+        ("with beta 4 there is less",),
     ),
     Mistake(
         "all rows for every class",
