@@ -80,7 +80,7 @@ def test_a_seed_fixes_the_binarised_images_however_many_rows_there_are():
 @pytest.mark.parametrize(
     "x, seed, says",
     [
-        (np.array([[0.0, 1.5]]), 0, r"x must lie in \[0, 1\], got values from 0.0 to 1.5"),
+        (np.array([[0.0, 1.5]]), 0, r"x must lie in \[0, 1\], got values from 0 to 1.5"),
         (np.array([[-1e-6, 1.0]]), 0, r"x must lie in \[0, 1\]"),
         (np.array([[0.0, np.nan]]), 0, r"x must lie in \[0, 1\], got values from nan"),
         (np.zeros(3), 0, r"x must have shape \(n, d\)"),

@@ -280,9 +280,12 @@ MODEL = g.LinearGaussian(np.ones((2, 3)), np.zeros(3), 1.0)
         (lambda: g.log_density(np.ones((2, 3)), np.ones(3), np.ones((2, 3))), "mu"),
         (lambda: g.kl_diagonal(*[np.ones((2, 3))] * 3, np.ones((2, 2))), "logvar_p"),
         (lambda: g.kl_full(np.ones(2), np.eye(3), np.ones(2), np.eye(2)), "cov"),
-        (lambda: g.log_marginal(np.ones((2, 4)), MODEL), "dec_w"),
+        (lambda: g.log_marginal(np.ones((2, 4)), MODEL), "model.dec_w"),
         (lambda: g.exact_posterior(np.ones(3), MODEL), "x"),
-        (lambda: g.elbo_terms(np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 3)), MODEL), "dec_w"),
+        (
+            lambda: g.elbo_terms(np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 3)), MODEL),
+            "model.dec_w",
+        ),
         (lambda: g.fit_linear_gaussian(np.ones(3), 1), "x"),
     ],
 )

@@ -243,7 +243,7 @@ good = np.array([[1.0, 2.0], [1.0, 3.0]])
         (lambda: levina_bickel(good[:, :1]), "two or more columns"),
         (lambda: levina_bickel(good[:, ::-1]), "ascending"),
         (lambda: two_nn(good - 1), "distances must be positive"),
-        (lambda: two_nn(good * [[1, np.nan]]), "ascending"),
+        (lambda: two_nn(good * [[1, np.nan]]), "finite"),
         (lambda: two_nn(good, discard=1.0), "discard must be in"),
         (lambda: local_pca_dimension(good, np.array([0, 1])), "indices must have shape"),
         (lambda: local_pca_dimension(good, np.array([[0, 1]]), 0.0), "threshold must be in"),

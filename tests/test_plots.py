@@ -4,6 +4,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from scipy import special
 
 from course_utils import plots
@@ -141,12 +142,12 @@ def test_scatter_and_plane_share_their_axes():
             "y must have shape",
         ),
         (
-            lambda ax: plots.latent_scatter(np.ones((1, 2)), np.array([10]), ax),
-            "y must lie in 0 … 9",
+            lambda ax: plots.latent_scatter(np.ones((21, 2)), np.arange(21), ax),
+            "y must have at most 20 classes, got 21",
         ),
         (
-            lambda ax: plots.latent_scatter(np.ones((1, 2)), np.array([-1]), ax),
-            "y must lie in 0 … 9",
+            lambda ax: plots.latent_scatter(np.full((1, 2), np.nan), np.array([1]), ax),
+            "mu must be finite, got 2 entries",
         ),
         (
             lambda ax: plots.decoded_plane(lambda z: z, ax, height=2, width=2, side=3),
@@ -170,3 +171,27 @@ def test_names_of_classes_in_one_place_stand_apart(ax):
     at = np.stack(list(texts(ax).values()))
     gaps = np.linalg.norm(at[:, None] - at, axis=2)[np.triu_indices(3, 1)]
     assert gaps.min() >= 0.07 * np.ptp(mu, axis=0).max()
+
+
+def test_classes_are_numbers_text_or_booleans_and_the_book_s_digits_keep_their_colours():
+    mu = np.random.default_rng(0).normal(size=(40, 2))
+    digits = np.arange(40) % 4 + 3
+    for y, names in (
+        (digits, ["3", "4", "5", "6"]),
+        (digits.astype(float), ["3", "4", "5", "6"]),
+        (digits.astype(np.uint8), ["3", "4", "5", "6"]),
+        (np.array(["coat", "bag", "shoe", "shirt"])[digits - 3], ["bag", "coat", "shirt", "shoe"]),
+        (digits > 4, ["False", "True"]),
+        (np.array([0.5, 1.5, 2.5, 3.5])[digits - 3], ["0.5", "1.5", "2.5", "3.5"]),
+        (np.arange(40) % 20, [str(i) for i in range(20)]),
+        (torch.tensor(digits), ["3", "4", "5", "6"]),
+    ):
+        ax = plots.latent_scatter(mu, y, plt.figure().subplots())
+        assert [text.get_text() for text in ax.texts] == names
+        counts = [len(line.get_xdata()) for line in ax.lines]
+        assert sum(counts) == 40 and min(counts) > 0
+        looks = {(line.get_color(), line.get_marker()) for line in ax.lines}
+        assert len(looks) == len(names)
+    ax = plots.latent_scatter(mu, digits, plt.figure().subplots())
+    assert [line.get_color() for line in ax.lines] == list(plots.COLORS[3:7])
+    plt.close("all")

@@ -259,7 +259,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_batch():
         (np.zeros((3, 6)), {"epochs": 0}, "epochs must be at least 1, got 0"),
         (np.zeros((3, 6)), {"batch_size": 0}, "batch_size must be at least 1, got 0"),
         (np.zeros((3, 6)), {"rate": 0.0}, "rate must be above 0"),
-        (np.zeros((3, 6)), {"patience": 3}, "patience must be at least 1 and needs x_val"),
+        (np.zeros((3, 6)), {"patience": 3}, "patience must come with x_val"),
         (np.zeros((3, 6)), {"precision": "low"}, "precision must be"),
         (np.zeros((3, 6)), {"device": "toaster"}, "device of this machine"),
     ],

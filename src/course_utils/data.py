@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from course_utils.arguments import named_errors
 from course_utils.flat_images import FlatImages as FlatImages
 from course_utils.mnist import DataUnavailable as DataUnavailable
 from course_utils.mnist import available as available
 from course_utils.mnist import data_folder as data_folder
 from course_utils.mnist import fashion_mnist as fashion_mnist
 from course_utils.mnist import mnist as mnist
-from course_utils.shapes import expect_shapes
+from course_utils.shapes import expect_shapes, expect_unit_range
 from course_utils.stroke_digits import StrokeDigits as StrokeDigits
 from course_utils.stroke_digits import stroke_digits as stroke_digits
 
@@ -70,8 +71,7 @@ def binarise(x: np.ndarray, seed: int) -> np.ndarray:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be a whole number, at least 0, got {seed!r}")
     x = np.asarray(x)
-    if x.size and not (x.min() >= 0 and x.max() <= 1):  # written so that nan fails too
-        raise ValueError(f"x must lie in [0, 1], got values from {x.min()} to {x.max()}")
+    expect_unit_range(x=x)
     drawn = np.random.default_rng(seed).random(x.shape, dtype=np.float32)  # in [0, 1)
     return np.less(drawn, x, out=drawn)
 
@@ -82,3 +82,6 @@ def _every_fifth_of_each_class(y: np.ndarray) -> np.ndarray:
     for label in np.unique(y):
         test[np.flatnonzero(y == label)[4::5]] = True
     return test
+
+
+named_errors(globals())

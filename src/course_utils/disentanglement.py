@@ -6,7 +6,8 @@ this is for data that somebody made.
 
 import numpy as np
 
-from course_utils.shapes import expect_shapes
+from course_utils.arguments import named_errors
+from course_utils.shapes import expect_finite, expect_shapes, expect_whole
 
 
 def into_bins(values: np.ndarray, bins: int) -> np.ndarray:
@@ -25,8 +26,8 @@ def into_bins(values: np.ndarray, bins: int) -> np.ndarray:
         ValueError: ``bins`` is out of its range, or ``values`` are no matrix or have fewer rows.
     """
     expect_shapes("n k", values=values)
-    if not 2 <= bins <= len(values):
-        raise ValueError(f"bins must be at least 2 and at most n = {len(values)}, got {bins}")
+    expect_finite(values=values)
+    expect_whole("bins", bins, 2, len(values))
     edges = np.quantile(values, np.arange(1, bins) / bins, axis=0)  # (bins - 1, k)
     columns = zip(edges.T, values.T, strict=True)
     return np.stack([np.searchsorted(e, v, side="right") for e, v in columns], axis=1)
@@ -95,7 +96,7 @@ def mutual_information_gap(information: np.ndarray, entropy: np.ndarray) -> np.n
     """
     expect_shapes("k m, m", information=information, entropy=entropy)
     if len(information) < 2:
-        raise ValueError("information must have at least two rows, one for each code number")
+        raise ValueError(f"information must have at least two rows, got {len(information)}")
     second, first = np.sort(information, axis=0)[-2:]
     return (first - second) / entropy
 
@@ -124,6 +125,8 @@ def importances(
     from sklearn.ensemble import RandomForestRegressor  # a second, paid only where it is needed
 
     expect_shapes("n k, n m", z=z, factors=factors)
+    expect_finite(z=z, factors=factors)
+    expect_whole("seed", seed, 0)
     if len(z) < 20:
         raise ValueError(f"z must have at least 20 rows, got {len(z)}")
     half = len(z) // 2
@@ -158,7 +161,8 @@ def dci(importance: np.ndarray) -> tuple[float, float]:
     expect_shapes("k m", importance=importance)
     if min(importance.shape) < 2 or importance.min() < 0 or not (importance.sum(axis=0) > 0).all():
         raise ValueError(
-            "importance must be (k, m), both at least 2, no entry below 0, no column 0"
+            "importance must be (k, m), both at least 2, no entry below 0 and no column of zeros,"
+            f" got {importance.shape} with least entry {importance.min():.3g}"
         )
     by_number = 1 - _entropy_of_shares(importance) / np.log(importance.shape[1])  # (k,)
     by_factor = 1 - _entropy_of_shares(importance.T) / np.log(importance.shape[0])  # (m,)
@@ -168,7 +172,7 @@ def dci(importance: np.ndarray) -> tuple[float, float]:
 
 def _entropy_of_shares(rows: np.ndarray) -> np.ndarray:
     total = rows.sum(axis=1, keepdims=True)
-    p = np.divide(rows, total, out=np.full_like(rows, 1 / rows.shape[1]), where=total > 0)
+    p = np.divide(rows, total, out=np.full(rows.shape, 1 / rows.shape[1]), where=total > 0)
     return -np.where(p > 0, p * np.log(np.where(p > 0, p, 1.0)), 0.0).sum(axis=1)
 
 
@@ -194,6 +198,9 @@ def turning_cost(logvar: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """
     expect_shapes("n k, k k", logvar=logvar, rotation=rotation)
     if not np.allclose(rotation @ rotation.T, np.eye(len(rotation)), atol=1e-6):
-        raise ValueError("rotation must be orthogonal")
+        raise ValueError(f"rotation must be orthogonal, got {rotation.shape} that is not")
     precisions = np.exp(-logvar) @ (rotation**2).T  # (n, k): the diagonal of Q diag(1/σ²) Qᵀ
     return 0.5 * (logvar + np.log(precisions)).sum(axis=1)
+
+
+named_errors(globals())

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.shapes import expect_shapes
+from course_utils.arguments import named_errors
+from course_utils.shapes import expect_finite, expect_shapes, expect_whole
 from course_utils.vae.small import kl_divergence, reparameterize
 
 
@@ -119,6 +120,8 @@ def log_importance_weights(
         ValueError: the shapes do not fit.
     """
     expect_shapes("n k, n k, n m k", mu=mu, logvar=logvar, eps=eps)
+    if x.ndim < 2 or len(x) != len(mu):
+        raise ValueError(f"x must have shape (n, …) with n = {len(mu)}, got {tuple(x.shape)}")
     n, m, _ = eps.shape
     z = mu[:, None] + torch.exp(logvar / 2)[:, None] * eps  # (n, m, k)
     log_ratio = 0.5 * (logvar[:, None] + eps**2 - z**2).sum(dim=2)  # ln p(z) - ln q(z|x)
@@ -193,9 +196,12 @@ def active_units(
     Source:
         Burda, Grosse and Salakhutdinov (2016), section 5.2, https://arxiv.org/abs/1509.00519.
     """
+    if not 0 <= threshold < math.inf:
+        raise ValueError(f"threshold must be finite and at least 0, got {threshold}")
     if len(x) < 2:
         raise ValueError(f"x must have two images or more to vary, got {len(x)}")
     mu, _ = posteriors(model, x, batch_size=batch_size)
+    expect_finite(mu=mu)
     return (mu.var(dim=0, correction=0) > threshold).cpu()
 
 
@@ -215,7 +221,7 @@ def posteriors(
         raise ValueError(f"x must have shape (n, …) with n at least 1, got {shape}")
     low, high = float(images.min()), float(images.max())  # nan where an entry is
     if not math.isfinite(high - low):
-        raise ValueError("x must be finite, but has nan or infinite entries")
+        raise ValueError("x must be finite, got nan or infinite entries")
     if getattr(model, "needs_unit_range", False) and (low < 0 or high > 1):
         raise ValueError(f"x must lie in [0, 1] for this model, got {low:g} … {high:g}")
     like = next(model.parameters(), torch.empty(0))
@@ -245,5 +251,7 @@ def expect_positive(**values: int) -> None:
         ValueError: one is not; the message names it.
     """
     for name, value in values.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+        expect_whole(name, value, 1)
+
+
+named_errors(globals())

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from course_utils.arguments import named_errors
 from course_utils.shapes import expect_shapes
 
 
@@ -247,3 +248,6 @@ def fit_linear_gaussian(x: np.ndarray, k: int, *, c: float | None = None) -> Lin
         raise ValueError(f"c must be above 0, got {c}")
     scale = np.sqrt(np.maximum(eigenvalues[:k] - c, 0.0))  # (k,)
     return LinearGaussian(scale[:, None] * axes[:k], dec_b, c)
+
+
+named_errors(globals())

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from course_utils.shapes import expect_shapes
+from course_utils.arguments import named_errors
+from course_utils.shapes import expect_finite, expect_shapes, expect_whole
 
 
 def principal_angles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -27,7 +28,9 @@ def principal_angles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.ndim != 2 or a.shape != b.shape or a.shape[0] > a.shape[1]:
         raise ValueError(f"a and b must have one shape (k, d), k <= d, got {a.shape}, {b.shape}")
     if min(np.linalg.matrix_rank(a), np.linalg.matrix_rank(b)) < len(a):
-        raise ValueError(f"the {len(a)} rows of a and of b must be linearly independent")
+        raise ValueError(
+            f"the rows of a and b must be linearly independent, got {len(a)} that are not"
+        )
     basis_a = np.linalg.qr(a.T)[0].T  # (k, d), orthonormal rows
     basis_b = np.linalg.qr(b.T)[0].T
     inside = basis_b @ basis_a.T  # (k, k)
@@ -53,8 +56,8 @@ def sphere(n: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
     Raises:
         ValueError: ``dimension`` is less than 1.
     """
-    if dimension < 1:
-        raise ValueError(f"dimension must be at least 1, got {dimension}")
+    expect_whole("n", n, 1)
+    expect_whole("dimension", dimension, 1)
     x = rng.normal(size=(n, dimension + 1))
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
@@ -73,6 +76,7 @@ def swiss_roll(n: int, rng: np.random.Generator) -> np.ndarray:
     Returns:
         (n, 3).
     """
+    expect_whole("n", n, 1)
     grid = np.linspace(1.5 * np.pi, 4.5 * np.pi, 2000)
     arc = (grid * np.sqrt(1 + grid**2) + np.arcsinh(grid)) / 2  # length of the spiral r = φ
     phi = np.interp(rng.uniform(arc[0], arc[-1], size=n), arc, grid)
@@ -121,12 +125,13 @@ def expect_distances(distances: np.ndarray) -> None:
         ValueError: they are no (n, k) with k >= 2, or not positive and ascending in each row.
     """
     expect_shapes("n k", distances=distances)
+    expect_finite(distances=distances)
     if distances.shape[1] < 2:
         raise ValueError(f"distances must have two or more columns, got {distances.shape[1]}")
     if not np.all(distances[:, 0] > 0):
-        raise ValueError("distances must be positive: equal points say nothing about a dimension")
+        raise ValueError("distances must be positive, got 0: equal points say nothing")
     if not np.all(np.diff(distances, axis=1) >= 0):
-        raise ValueError("distances must be ascending in each row")
+        raise ValueError("distances must be ascending in each row, got a row that is not")
 
 
 def local_pca_dimension(x: np.ndarray, indices: np.ndarray, threshold: float = 0.1) -> float:
@@ -217,3 +222,6 @@ def two_nn(distances: np.ndarray, discard: float = 0.1) -> float:
     share = np.arange(1, kept + 1) / n  # of the points with a ratio of at most this one
     height = -np.log(1 - share)
     return float(log_ratio @ height / (log_ratio @ log_ratio))
+
+
+named_errors(globals())

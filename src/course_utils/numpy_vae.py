@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.random import default_rng
 
+from course_utils.arguments import named_errors
 from course_utils.gaussians import kl_to_standard_normal
 from course_utils.numpy_nn import (
     Layer,
@@ -334,3 +335,6 @@ def estimate_elbo(
         reconstruction, kl = vae_terms(x, enc_layers, dec_layers, eps)
         total -= reconstruction + kl
     return total / n_draws
+
+
+named_errors(globals())

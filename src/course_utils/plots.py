@@ -1,6 +1,7 @@
 """The course's figures: one style, one palette; functions take an Axes and return it."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -10,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from scipy import special  # type: ignore[import-untyped]
 
-from course_utils.shapes import expect_shapes
+from course_utils.arguments import named_errors
+from course_utils.shapes import expect_finite, expect_shapes, expect_whole
 
 # Class c has the colour COLORS[c] in the whole book. Readers with any colour vision can tell them
 # apart: Petroff (2021), Accessible color sequences for data visualization, arXiv 2107.02270.
@@ -82,7 +84,11 @@ def image_grid(
     Raises:
         ValueError: the shapes or the numbers of labels do not fit.
     """
+    expect_whole("height", height, 1)
+    expect_whole("width", width, 1)
     expect_shapes(f"n {height * width}", images=images)
+    expect_whole("n_columns", n_columns, 1)
+    expect_finite(images=images)
     n_rows = -(-len(images) // n_columns)
     for name, labels, n in (("row", row_labels, n_rows), ("column", column_labels, n_columns)):
         if len(labels) not in (0, n):
@@ -111,7 +117,9 @@ def latent_scatter(mu: np.ndarray, y: np.ndarray, ax: Axes, *, as_share: bool = 
 
     Args:
         mu: (n, 2), mean codes.
-        y: (n,), classes 0 to 9.
+        y: (n,), classes: whole numbers, text or booleans, at most 20 of them. Numbers from 0 to 9
+            have the colours of the book. Other classes take the colours in their order, and from
+            the eleventh on open marks.
         ax: where to draw.
         as_share: draw Φ(mu), the share of a standard normal prior that lies below, so that the
             prior fills the unit square evenly and the axes are those of ``decoded_plane``.
@@ -120,17 +128,20 @@ def latent_scatter(mu: np.ndarray, y: np.ndarray, ax: Axes, *, as_share: bool = 
         ``ax``.
 
     Raises:
-        ValueError: the shapes do not fit, or a class is not in 0 … 9.
+        ValueError: the shapes do not fit, a code is not finite, or there are more classes.
     """
-    expect_shapes("n 2, n", mu=mu, y=y)
-    if len(y) and not (y.min() >= 0 and y.max() < len(COLORS)):
-        raise ValueError(f"y must lie in 0 … {len(COLORS) - 1}, got {y.min()} … {y.max()}")
+    expect_shapes("n 2", mu=mu)
+    expect_finite(mu=mu)
+    y, classes = _classes(y, len(mu))
     points = special.ndtr(mu) if as_share else np.asarray(mu)
     apart = 0.07 * np.ptp(points, axis=0).max() if len(points) else 0.0  # the width of a name
     places: list[np.ndarray] = []
-    for label in np.unique(y):
-        own = points[y == label]
-        ax.plot(*own.T, ".", color=COLORS[label], ms=3, mew=0)
+    for number, label in classes:
+        own, color = points[y == label], COLORS[number % len(COLORS)]
+        if number < len(COLORS):
+            ax.plot(*own.T, ".", color=color, ms=3, mew=0)
+        else:
+            ax.plot(*own.T, "o", color=color, mfc="none", ms=3, mew=0.7)
         candidates = own[:: -(-len(own) // 300)]  # of a large class every other, or third, …
         distance = np.abs(candidates[:, None] - candidates).sum(axis=(1, 2))
         free = [all(np.linalg.norm(c - p) >= apart for p in places) for c in candidates]
@@ -168,8 +179,8 @@ def decoded_plane(
     Raises:
         ValueError: ``side`` is below 1, or the images have another shape.
     """
-    if side < 1:
-        raise ValueError(f"side must be at least 1, got {side}")
+    for name, value in (("height", height), ("width", width), ("side", side)):
+        expect_whole(name, value, 1)
     middles = special.ndtri((np.arange(side) + 0.5) / side)
     z1, z2 = np.meshgrid(middles, middles[::-1])  # the top row has the largest z2
     images = decode(np.stack([z1.ravel(), z2.ravel()], axis=1).astype(np.float32))
@@ -177,6 +188,22 @@ def decoded_plane(
     sheet = np.clip(_tiled(images, height, width, side), 0, 1)
     ax.imshow(np.round(15 * sheet) / 15, vmin=0, vmax=1, extent=(0, 1, 0, 1))
     return _name_axes(ax, as_share=True)
+
+
+def _classes(y: np.ndarray, n: int) -> tuple[np.ndarray, list[tuple[int, Any]]]:
+    """The labels (n,) as they are to be named, and each class with the number of its colour."""
+    y = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
+    if y.shape != (n,):
+        raise ValueError(f"y must have shape (n,) with n = {n}, got {y.shape}")
+    if y.dtype.kind == "f" and (y % 1 == 0).all():
+        y = y.astype(np.int64)  # from a table, where one gap makes a column float
+    elif y.dtype.kind not in "iubU":
+        y = y.astype(str)
+    found, limit = np.unique(y), 2 * len(COLORS)
+    if len(found) > limit:
+        raise ValueError(f"y must have at most {limit} classes, got {len(found)}: group some")
+    own = y.dtype.kind in "iu" and found[0] >= 0 and found[-1] < len(COLORS)
+    return y, [(int(c) if own else i, c) for i, c in enumerate(found)]
 
 
 def _name_axes(ax: Axes, as_share: bool) -> Axes:
@@ -195,3 +222,6 @@ def _tiled(images: np.ndarray, height: int, width: int, n_columns: int) -> np.nd
         top, left = (i // n_columns) * (height + 1), (i % n_columns) * (width + 1)
         sheet[top : top + height, left : left + width] = image.reshape(height, width)
     return sheet
+
+
+named_errors(globals())

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from course_utils.arguments import named_errors
+from course_utils.shapes import expect_whole
+
 if TYPE_CHECKING:
     import torch
 
@@ -22,8 +25,7 @@ def seed(value: int) -> np.random.Generator:
     Raises:
         ValueError: ``value`` is not such a number.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ValueError(f"seed must be a whole number, at least 0, got {value!r}")
+    expect_whole("value", value, 0)
     if "torch" in sys.modules:  # a NumPy chapter must not load it just to seed it
         sys.modules["torch"].manual_seed(int(value))
     return np.random.default_rng(value)
@@ -96,8 +98,7 @@ def threads(n: int) -> Iterator[None]:
     """
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    expect_whole("n", n, 1)
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else None
     with threadpool_limits(limits=n):
@@ -136,3 +137,6 @@ def torchvision() -> ModuleType:
 
 
 _KEEP: list = []
+
+
+named_errors(globals())

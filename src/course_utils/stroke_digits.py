@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from course_utils.shapes import expect_shapes
+from course_utils.arguments import named_errors
+from course_utils.shapes import as_labels, expect_finite, expect_shapes
 
 NAMES = ("slant", "rotation", "scale", "thickness", "shift_x", "shift_y", "bend")
 RANGES = np.array(
@@ -325,12 +326,10 @@ def _parts(n: int) -> Iterator[slice]:
 
 
 def _checked(labels: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    expect_shapes(f"n, n {len(NAMES)}", labels=labels, factors=factors)
-    if labels.dtype.kind not in "iu" or np.any((labels < 0) | (labels > 9)):
-        raise ValueError(f"labels must be whole numbers from 0 to 9, got {np.unique(labels)}")
+    expect_shapes(f"n {len(NAMES)}", factors=factors)
+    labels = as_labels("labels", labels, len(factors), 10)
     factors = np.asarray(factors, dtype=np.float64)
-    if not np.all(np.isfinite(factors)):
-        raise ValueError("factors must be finite, got nan or inf")
+    expect_finite(factors=factors)
     if np.any(factors[:, 2:4] <= 0):
         raise ValueError(f"scale and thickness must be positive, got {factors[:, 2:4].min()}")
     return labels, factors
@@ -375,3 +374,6 @@ def _path(strokes: Sequence[_Stroke]) -> tuple[np.ndarray, np.ndarray]:
 
 _PATHS = np.stack([_path(strokes)[0] for strokes in _STROKES])  # (10, S, 2)
 _LENGTHS = np.stack([_path(strokes)[1] for strokes in _STROKES])  # (10, S)
+
+
+named_errors(globals())

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils import runtime
+from course_utils.arguments import named_errors
 from course_utils.bars import tqdm
 from course_utils.plots import COLORS
+from course_utils.shapes import expect_numbers, expect_whole
 
 Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 Schedule = Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler]
@@ -273,6 +275,7 @@ def _needs_unit_range(model: nn.Module, loss: Loss) -> bool:
 
 
 def _as_tensor(name: str, x: np.ndarray | Tensor, unit_range: bool, place: torch.device) -> Tensor:
+    expect_numbers(name, x)
     tensor = torch.as_tensor(x)
     if tensor.ndim < 2 or len(tensor) == 0:
         raise ValueError(
@@ -283,7 +286,7 @@ def _as_tensor(name: str, x: np.ndarray | Tensor, unit_range: bool, place: torch
     tensor = tensor.to(torch.float32)
     low, high = float(tensor.min()), float(tensor.max())  # no copy, and nan where there is one
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(f"{name} must be finite, but has nan or infinite entries")
+        raise ValueError(f"{name} must be finite, got nan or infinite entries")
     if unit_range and (low < 0 or high > 1):
         raise ValueError(f"{name} must lie in [0, 1] for this loss, got {low:g} … {high:g}")
     return tensor.to(place)
@@ -292,10 +295,14 @@ def _as_tensor(name: str, x: np.ndarray | Tensor, unit_range: bool, place: torch
 def _check(
     *, epochs: int, batch_size: int, rate: float, patience: int | None, x_val: object
 ) -> None:
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if not rate > 0:
-        raise ValueError(f"rate must be above 0, got {rate}")
-    if patience is not None and (patience < 1 or x_val is None):
-        raise ValueError(f"patience must be at least 1 and needs x_val, got {patience}")
+    expect_whole("epochs", epochs, 1)
+    expect_whole("batch_size", batch_size, 1)
+    if not 0 < rate < math.inf:
+        raise ValueError(f"rate must be above 0 and finite, got {rate}")
+    if patience is not None:
+        expect_whole("patience", patience, 1)
+        if x_val is None:
+            raise ValueError(f"patience must come with x_val, got patience = {patience} alone")
+
+
+named_errors(globals())

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
+from course_utils.arguments import named_errors
 from course_utils.autoencoders.vanilla import squared_error_loss
 from course_utils.shapes import expect_shapes
 from course_utils.training import Loss
@@ -181,3 +182,6 @@ def contractive_loss(
         return squared_error_loss(model, x) + weight * norm.mean()
 
     return loss
+
+
+named_errors(globals())

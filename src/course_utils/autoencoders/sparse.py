@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils import training
-from course_utils.shapes import expect_shapes
+from course_utils.arguments import named_errors
+from course_utils.shapes import expect_finite, expect_numbers, expect_shapes, expect_whole
 
 Penalty = Callable[[Tensor], Tensor]  # codes (n, m) -> (m,)
 
@@ -77,8 +78,9 @@ class SparseAutoencoder(nn.Module):
             ValueError: k is out of its range.
         """
         super().__init__()
-        if k is not None and not 1 <= k <= n_units:
-            raise ValueError(f"k must be from 1 to {n_units}, the number of units, got {k}")
+        expect_whole("n_units", n_units, 1)
+        if k is not None:
+            expect_whole("k", k, 1, n_units)
         self.k, self.row_length = k, row_length
         self.activation = activation or nn.Identity()
         self.encoder = nn.Linear(n_inputs, n_units)
@@ -139,7 +141,9 @@ def unused_units(model: SparseAutoencoder, x: Tensor) -> Tensor:
         (m,) booleans.
     """
     with torch.no_grad():
-        return (model.encode(x) == 0).all(dim=0)
+        z = model.encode(x)
+    expect_finite(z=z)
+    return (z == 0).all(dim=0)
 
 
 def bernoulli_kl(target: float, average: Tensor) -> Tensor:
@@ -159,6 +163,7 @@ def bernoulli_kl(target: float, average: Tensor) -> Tensor:
     Raises:
         ValueError: ``target`` is not inside (0, 1).
     """
+    expect_numbers("average", average)
     if not 0 < target < 1:
         raise ValueError(f"target must lie inside (0, 1), got {target}")
     on = target * (math.log(target) - average.log())
@@ -223,3 +228,6 @@ def sparse_loss(penalty: Penalty, weight: float | Tensor) -> training.Loss:
         return error + (weight * penalty(z)).sum()
 
     return loss
+
+
+named_errors(globals())

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.shapes import expect_shapes
+from course_utils.arguments import named_errors
+from course_utils.shapes import expect_shapes, expect_sizes
 
 
 class Autoencoder(nn.Module):
@@ -29,8 +30,7 @@ class Autoencoder(nn.Module):
             ValueError: fewer than two sizes, or one below 1.
         """
         super().__init__()
-        if len(sizes) < 2 or min(sizes) < 1:
-            raise ValueError(f"sizes must be two or more numbers of at least 1, got {sizes}")
+        expect_sizes("sizes", sizes, 2)
         self.sizes, self.bernoulli = tuple(sizes), bernoulli
         self.encoder = mlp(sizes)
         self.decoder = mlp(sizes[::-1])
@@ -54,7 +54,12 @@ class Autoencoder(nn.Module):
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
-    """Stack dense layers with ReLU between them: (n, sizes[0]) -> (n, sizes[-1])."""
+    """Stack dense layers with ReLU between them: (n, sizes[0]) -> (n, sizes[-1]).
+
+    Raises:
+        ValueError: fewer than two sizes, or one below 1.
+    """
+    expect_sizes("sizes", sizes, 2)
     layers: list[nn.Module] = []
     for d_in, d_out in zip(sizes[:-1], sizes[1:], strict=True):
         layers += [nn.Linear(d_in, d_out), nn.ReLU()]
@@ -109,3 +114,6 @@ def cross_entropy_loss(
 
 
 cross_entropy_loss.needs_unit_range = True  # type: ignore[attr-defined]
+
+
+named_errors(globals())

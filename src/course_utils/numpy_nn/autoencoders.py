@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from course_utils.arguments import named_errors
 from course_utils.numpy_nn.layers import (
     RELU,
     Activation,
@@ -147,3 +148,6 @@ def train_autoencoder(
             encoder, decoder = layers[: len(encoder)], layers[len(encoder) :]
         history.append([loss(each, autoencode(each, encoder, decoder))[0] for each in (x, x_test)])
     return encoder, decoder, np.array(history)
+
+
+named_errors(globals())

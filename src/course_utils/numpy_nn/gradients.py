@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from course_utils.arguments import named_errors
+
 
 def numerical_gradient(
     loss: Callable[[np.ndarray], float], w: np.ndarray, step: float = 1e-5
@@ -20,9 +22,9 @@ def numerical_gradient(
     Returns:
         An array of the shape of ``w``.
     """
-    gradient = np.zeros_like(w)
+    gradient = np.zeros(w.shape)
     for index in np.ndindex(w.shape):
-        nudge = np.zeros_like(w)
+        nudge = np.zeros(w.shape)
         nudge[index] = step
         gradient[index] = (loss(w + nudge) - loss(w - nudge)) / (2 * step)
     return gradient
@@ -35,7 +37,15 @@ def relative_error(a: np.ndarray, b: np.ndarray) -> float:
         a, b: arrays of one shape.
 
     Returns:
-        A number in [0, 2].
+        A number in [0, 2]; nan where an entry is.
+
+    Raises:
+        ValueError: the shapes differ.
     """
-    size = max(np.linalg.norm(a), np.linalg.norm(b))
-    return float(np.linalg.norm(a - b) / size) if size > 0 else 0.0
+    if np.shape(a) != np.shape(b):
+        raise ValueError(f"a and b must have one shape, got {np.shape(a)} and {np.shape(b)}")
+    size = np.maximum(np.linalg.norm(a), np.linalg.norm(b))  # a nan stays
+    return float(np.linalg.norm(a - b) / size) if size != 0 else 0.0
+
+
+named_errors(globals())

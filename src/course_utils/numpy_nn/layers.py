@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from course_utils.shapes import expect_shapes
+from course_utils.arguments import named_errors
+from course_utils.shapes import expect_shapes, expect_sizes
 
 Layer = tuple[np.ndarray, np.ndarray]  # weights (d_in, d_out), biases (d_out,)
 
@@ -61,6 +62,7 @@ def softplus(a: np.ndarray) -> np.ndarray:
 
     As max(a, 0) + ln(1 + e^−|a|), whose exponential cannot overflow.
     """
+    a = 1.0 * a  # floats: the negative of a byte is no negative number
     return np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a)))
 
 
@@ -69,7 +71,7 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
 
     As e^−softplus(−a), whose exponential cannot overflow.
     """
-    return np.exp(-softplus(-a))
+    return np.exp(-softplus(-1.0 * a))
 
 
 class Activation(NamedTuple):
@@ -106,8 +108,7 @@ def init_layers(sizes: Sequence[int], rng: np.random.Generator) -> list[Layer]:
     Raises:
         ValueError: fewer than two sizes, or one below 1.
     """
-    if len(sizes) < 2 or min(sizes) < 1:
-        raise ValueError(f"sizes must be two or more numbers of at least 1, got {sizes}")
+    expect_sizes("sizes", sizes, 2)
     return [
         (rng.normal(0.0, np.sqrt(1.0 / d_in), (d_in, d_out)), np.zeros(d_out))
         for d_in, d_out in zip(sizes[:-1], sizes[1:], strict=True)
@@ -198,3 +199,6 @@ def unflatten_layers(arrays: Sequence[np.ndarray]) -> list[Layer]:
         ValueError: an odd number of arrays.
     """
     return list(zip(arrays[::2], arrays[1::2], strict=True))
+
+
+named_errors(globals())

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from course_utils.arguments import named_errors
 from course_utils.numpy_nn.layers import sigmoid
-from course_utils.shapes import expect_shapes
+from course_utils.shapes import expect_shapes, expect_unit_range
 
 LossAndGradient = Callable[[np.ndarray, np.ndarray], tuple[float, np.ndarray]]
 
@@ -61,8 +62,7 @@ def cross_entropy(x: np.ndarray, logits: np.ndarray) -> np.ndarray:
         ValueError: the shapes differ, or ``x`` leaves [0, 1], where the loss has no lower bound.
     """
     expect_shapes("n d, n d", x=x, logits=logits)
-    if x.size and not (x.min() >= 0 and x.max() <= 1):
-        raise ValueError(f"x must lie in [0, 1], got [{x.min():.3g}, {x.max():.3g}]")
+    expect_unit_range(x=x)
     parts = np.maximum(logits, 0.0) - logits * x + np.log1p(np.exp(-np.abs(logits)))
     return parts.sum(axis=1)
 
@@ -83,3 +83,6 @@ def cross_entropy_and_gradient(x: np.ndarray, logits: np.ndarray) -> tuple[float
         ValueError: the shapes differ, or ``x`` leaves [0, 1].
     """
     return float(cross_entropy(x, logits).mean()), (sigmoid(logits) - x) / len(x)
+
+
+named_errors(globals())

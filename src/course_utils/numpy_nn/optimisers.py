@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from course_utils.arguments import named_errors
+
 
 def batches(n: int, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Deal the numbers 0 … n − 1 into batches at random, each number once. Defined in chapter 03.
@@ -123,3 +125,6 @@ def adam_step(
     size = [np.sqrt(each / (1 - beta2**t)) + eps for each in v]
     moved = [p - rate * a / s for p, a, s in zip(params, mean, size, strict=True)]
     return moved, AdamState(t, m, v)
+
+
+named_errors(globals())

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.shapes import expect_shapes
+from course_utils.arguments import named_errors
+from course_utils.shapes import as_labels, expect_shapes, expect_sizes, expect_whole
 from course_utils.vae.dense import VAE, Decoder, Encoder
 from course_utils.vae.likelihoods import Bernoulli
 
@@ -41,8 +42,8 @@ class ConditionalVAE(VAE):
             ValueError: an argument is out of its range.
         """
         nn.Module.__init__(self)  # not VAE's: that would build layers without a label
-        if len(sizes) < 3 or min(sizes) < 1 or n_classes < 1:
-            raise ValueError(f"sizes must be three or more numbers of at least 1, got {sizes}")
+        expect_sizes("sizes", sizes, 3)
+        expect_whole("n_classes", n_classes, 1)
         d, *hidden, k = sizes
         self.sizes, self.latent_dim, self.n_classes = sizes, k, n_classes
         self.encoder = Encoder(d + n_classes, *hidden, k)
@@ -90,8 +91,10 @@ def with_labels(x: np.ndarray, y: np.ndarray, n_classes: int = 10) -> np.ndarray
     >>> with_labels(np.array([[0.5, 0.25]]), np.array([2]), 3)
     array([[0.5 , 0.25, 0.  , 0.  , 1.  ]], dtype=float32)
     """
-    expect_shapes("n d, n", x=x, y=y)
-    images, labels = np.asarray(x, dtype=np.float32), np.asarray(y)
-    if labels.dtype.kind not in "iu" or np.any((labels < 0) | (labels >= n_classes)):
-        raise ValueError(f"y must be whole numbers from 0 to {n_classes - 1}, got {labels}")
+    expect_whole("n_classes", n_classes, 1)
+    expect_shapes("n d", x=x)
+    images, labels = np.asarray(x, dtype=np.float32), as_labels("y", y, len(x), n_classes)
     return np.hstack([images, np.eye(n_classes, dtype=np.float32)[labels]])
+
+
+named_errors(globals())

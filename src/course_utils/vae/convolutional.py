@@ -7,6 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from course_utils.arguments import named_errors
+from course_utils.shapes import expect_sizes, expect_whole
 from course_utils.vae.dense import VAE
 from course_utils.vae.likelihoods import Bernoulli
 
@@ -122,13 +124,17 @@ def feature_shape(height: int, width: int, channels: Sequence[int]) -> tuple[int
     >>> feature_shape(28, 20, (16, 32))
     (32, 7, 5)
     """
-    if not channels or min(channels) < 1:
-        raise ValueError(f"channels must be one or more numbers of at least 1, got {channels}")
+    expect_sizes("channels", channels, 1)
+    expect_whole("height", height, 1)
+    expect_whole("width", width, 1)
     factor = 2 ** len(channels)
     for name, size in (("height", height), ("width", width)):
-        if size < 1 or size % factor:
+        if size % factor:
             raise ValueError(
                 f"{name} must be a multiple of {factor}: {len(channels)} convolutions halve it"
                 f" each; got {size}"
             )
     return channels[-1], height // factor, width // factor
+
+
+named_errors(globals())

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Module
 
-from course_utils.shapes import expect_shapes
+from course_utils.arguments import named_errors
+from course_utils.shapes import expect_shapes, expect_sizes
 from course_utils.vae.likelihoods import Bernoulli
 from course_utils.vae.small import reparameterize
 
@@ -133,9 +134,11 @@ def hidden_layers(sizes: tuple[int, ...], activation: type[Module]) -> nn.Sequen
     Raises:
         ValueError: fewer than three sizes, or one below 1.
     """
-    if len(sizes) < 3 or min(sizes) < 1:
-        raise ValueError(f"sizes must be three or more numbers of at least 1, got {sizes}")
+    expect_sizes("sizes", sizes, 3)
     layers: list[Module] = []
     for d_in, d_out in zip(sizes[:-2], sizes[1:-1], strict=True):
         layers += [nn.Linear(d_in, d_out), activation()]
     return nn.Sequential(*layers)
+
+
+named_errors(globals())

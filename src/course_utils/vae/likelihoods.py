@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_utils.arguments import named_errors
 from course_utils.shapes import expect_shapes
 
 
@@ -96,3 +97,6 @@ def _log_width(name: str, value: float, learned: bool) -> nn.Parameter:
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(f"{name} must be above 0 and finite, got {value}")
     return nn.Parameter(torch.tensor(math.log(value)), requires_grad=learned)
+
+
+named_errors(globals())

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_utils.arguments import named_errors
 from course_utils.autoencoders.vanilla import mlp
-from course_utils.shapes import expect_shapes
+from course_utils.shapes import expect_shapes, expect_sizes
 
 
 def reparameterize(mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -77,8 +78,7 @@ class SmallVAE(nn.Module):
             ValueError: fewer than three sizes, or one below 1.
         """
         super().__init__()
-        if len(sizes) < 3 or min(sizes) < 1:
-            raise ValueError(f"sizes must be three or more numbers of at least 1, got {sizes}")
+        expect_sizes("sizes", sizes, 3)
         self.sizes, self.positive = tuple(sizes), positive
         self.body = nn.Sequential(mlp(sizes[:-1]), nn.ReLU())
         self.to_mu = nn.Linear(*sizes[-2:])
@@ -136,3 +136,6 @@ def negative_elbo(
     mu, logvar = model.encode(x)
     z = reparameterize(mu, logvar, generator)
     return (beta * kl_divergence(mu, logvar) - model.log_likelihood(x, z)).mean()
+
+
+named_errors(globals())

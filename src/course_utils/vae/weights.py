@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from course_utils.arguments import named_errors
+
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy a state dict into a model, also one of another likelihood or device.
@@ -38,3 +40,6 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def _is_weight(name: str) -> bool:
     return not name.startswith("likelihood.")
+
+
+named_errors(globals())
