@@ -34,6 +34,7 @@ ELSEWHERE = {
     "mnist": "names of data sets: tests/test_mnist.py",
     "progress": "reads its own file: tests/test_progress.py",
     "recipe": "trains for minutes: tests/test_recipe.py",
+    "rows": "takes everything on purpose: tests/test_rows.py",
     "requirements": "reads the project's own file",
     "verify": "tests/test_verify.py",
     "arguments": "what the errors are made with: this file",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.arguments import named_errors
+from course_utils.rows import as_rows
 from course_utils.shapes import expect_finite, expect_shapes, expect_whole
 from course_utils.vae.small import kl_divergence, reparameterize
 
@@ -77,7 +78,7 @@ def elbo(
 
     Args:
         model: with ``encode`` and ``log_likelihood``.
-        x: (n, …) images, n at least 1.
+        x: (n, …) images, n at least 1; whatever ``rows.as_rows`` takes.
         samples: codes an image; more of them lower the noise and leave the mean as it is.
         seed: of the noise. batch_size: images at a time; bounds the memory and changes nothing.
 
@@ -85,8 +86,8 @@ def elbo(
         ValueError: an argument is out of its range.
     """
     expect_positive(samples=samples, batch_size=batch_size)
-    mu, logvar = posteriors(model, x, batch_size=batch_size)
-    images = torch.as_tensor(x)
+    images = as_rows("x", x, model)
+    mu, logvar = posteriors(model, images, batch_size=batch_size)
     generator = torch.Generator(mu.device).manual_seed(seed)
     distortions = torch.zeros(len(mu), dtype=mu.dtype)
     with evaluating(model):
@@ -155,6 +156,7 @@ def importance_weighted_bound(
         Burda, Grosse and Salakhutdinov (2016), https://arxiv.org/abs/1509.00519.
     """
     expect_positive(samples=samples, rows=rows)
+    x = as_rows("x", x, model)
     mu, logvar = posteriors(model, x, batch_size=rows)
     generator = torch.Generator(mu.device).manual_seed(seed)
     size = max(1, rows // samples)  # images at a time
@@ -162,7 +164,7 @@ def importance_weighted_bound(
     with evaluating(model):
         for start in range(0, len(mu), size):
             part = slice(start, start + size)
-            images = torch.as_tensor(x[part]).to(mu)
+            images = x[part].to(mu)
             noise = torch.empty(len(images), samples, mu.shape[1]).to(mu)
             for one in noise:  # image by image: the same numbers whatever ``rows``
                 one.normal_(generator=generator)
@@ -198,6 +200,7 @@ def active_units(
     """
     if not 0 <= threshold < math.inf:
         raise ValueError(f"threshold must be finite and at least 0, got {threshold}")
+    x = as_rows("x", x, model)
     if len(x) < 2:
         raise ValueError(f"x must have two images or more to vary, got {len(x)}")
     mu, _ = posteriors(model, x, batch_size=batch_size)
@@ -215,15 +218,7 @@ def posteriors(
             ``batch_size`` is below 1.
     """
     expect_positive(batch_size=batch_size)
-    images = torch.as_tensor(x)
-    if images.ndim < 2 or len(images) == 0:
-        shape = tuple(images.shape)
-        raise ValueError(f"x must have shape (n, …) with n at least 1, got {shape}")
-    low, high = float(images.min()), float(images.max())  # nan where an entry is
-    if not math.isfinite(high - low):
-        raise ValueError("x must be finite, got nan or infinite entries")
-    if getattr(model, "needs_unit_range", False) and (low < 0 or high > 1):
-        raise ValueError(f"x must lie in [0, 1] for this model, got {low:g} … {high:g}")
+    images = as_rows("x", x, model, unit_range=getattr(model, "needs_unit_range", False))
     like = next(model.parameters(), torch.empty(0))
     with evaluating(model):
         pairs = [model.encode(part.to(like)) for part in images.split(batch_size)]

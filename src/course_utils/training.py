@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from course_utils import runtime
 from course_utils.arguments import named_errors
 from course_utils.bars import tqdm
 from course_utils.plots import COLORS
-from course_utils.shapes import expect_numbers, expect_whole
+from course_utils.rows import as_rows
+from course_utils.shapes import expect_whole
 
 Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 Schedule = Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler]
@@ -77,8 +79,8 @@ class History:
 def fit(
     model: nn.Module,
     loss: Loss,
-    x_train: np.ndarray | Tensor,
-    x_val: np.ndarray | Tensor | None = None,
+    x_train: Any,
+    x_val: Any = None,
     *,
     epochs: int = 10,
     batch_size: int = 128,
@@ -102,7 +104,9 @@ def fit(
         loss: ``loss(model, x, generator)`` returns the mean over the rows of ``x``, one number.
             Where it or the model has a true attribute ``needs_unit_range``, all data must lie in
             [0, 1].
-        x_train, x_val: (n, …) float arrays or tensors, at least one row; ``x_val`` is held out.
+        x_train, x_val: (n, …) floats, at least one row: arrays, tensors, tables, lists of images,
+            data sets and loaders, which are read once, and for a conditional model pairs (images,
+            labels); see ``rows.as_rows``. ``x_val`` is held out.
         epochs, batch_size: at least 1. The last batch of an epoch may be smaller.
         rate: step size of Adam, above 0.
         patience: stop after this many epochs without a lower held-out loss, and go back to the
@@ -128,8 +132,11 @@ def fit(
     place = runtime.device(None if device is None else str(device))
     model.to(place)
     unit_range = _needs_unit_range(model, loss)
-    x = _as_tensor("x_train", x_train, unit_range, place)
-    held_out = None if x_val is None else _as_tensor("x_val", x_val, unit_range, place)
+    x = as_rows("x_train", x_train, model, unit_range=unit_range).to(place)
+    _check_last_batch(model, len(x), batch_size)
+    held_out = None
+    if x_val is not None:
+        held_out = as_rows("x_val", x_val, model, unit_range=unit_range).to(place)
     generator = torch.Generator(place).manual_seed(seed)
     optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=rate, fused=True)
     steps = epochs * -(-len(x) // batch_size)
@@ -184,7 +191,7 @@ def evaluate(
         ValueError: ``x`` is empty, not finite, or outside [0, 1] where the loss needs that.
     """
     place = next((p.device for p in model.parameters()), torch.device("cpu"))
-    data = _as_tensor("x", x, _needs_unit_range(model, loss), place)
+    data = as_rows("x", x, model, unit_range=_needs_unit_range(model, loss)).to(place)
     generator = torch.Generator(place).manual_seed(seed)
     training = model.training
     model.eval()
@@ -274,24 +281,6 @@ def _needs_unit_range(model: nn.Module, loss: Loss) -> bool:
     return any(getattr(part, "needs_unit_range", False) for part in (model, loss))
 
 
-def _as_tensor(name: str, x: np.ndarray | Tensor, unit_range: bool, place: torch.device) -> Tensor:
-    expect_numbers(name, x)
-    tensor = torch.as_tensor(x)
-    if tensor.ndim < 2 or len(tensor) == 0:
-        raise ValueError(
-            f"{name} must have shape (n, …) with n at least 1, got {tuple(tensor.shape)}"
-        )
-    if tensor.numel() == 0:
-        raise ValueError(f"{name} must have rows that are not empty, got {tuple(tensor.shape)}")
-    tensor = tensor.to(torch.float32)
-    low, high = float(tensor.min()), float(tensor.max())  # no copy, and nan where there is one
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(f"{name} must be finite, got nan or infinite entries")
-    if unit_range and (low < 0 or high > 1):
-        raise ValueError(f"{name} must lie in [0, 1] for this loss, got {low:g} … {high:g}")
-    return tensor.to(place)
-
-
 def _check(
     *, epochs: int, batch_size: int, rate: float, patience: int | None, x_val: object
 ) -> None:
@@ -303,6 +292,16 @@ def _check(
         expect_whole("patience", patience, 1)
         if x_val is None:
             raise ValueError(f"patience must come with x_val, got patience = {patience} alone")
+
+
+def _check_last_batch(model: nn.Module, n: int, batch_size: int) -> None:
+    """One row alone has no variance for a batch normalisation to divide by."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    if n % batch_size == 1 and any(isinstance(part, kinds) for part in model.modules()):
+        raise ValueError(
+            f"batch_size must leave no batch of one row to a model with BatchNorm, got {batch_size}"
+            f" for {n} rows: take {batch_size + 1}"
+        )
 
 
 named_errors(globals())
