@@ -95,6 +95,12 @@ class Answer(BaseHTTPRequestHandler):
             if kind == "stalled":
                 self.server.let_go.wait(20)
             return
+        if kind == "drip":
+            for byte in content:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                if self.server.let_go.wait(0.05):
+                    return
         self.wfile.write(content)
 
     def log_message(self, *args):
@@ -175,6 +181,50 @@ def test_the_zipped_files_alone_will_do(folder):
     assert data.available("MNIST")
     assert_right(data.mnist())
     assert listing(folder) == sorted(ZIPPED)
+
+
+DOTTED = {name.replace("-idx", ".idx"): content for name, content in PLAIN.items()}
+PLACES = {
+    "dots in the names": (DOTTED, "MNIST/raw"),
+    "dots, zipped": ({f"{n}.gz": gzip.compress(c) for n, c in DOTTED.items()}, "MNIST/raw"),
+    "any names": ({f"part {i}": c for i, c in enumerate(PLAIN.values())}, "MNIST/raw"),
+    "the root itself": (PLAIN, ""),
+    "zipped in the root": (ZIPPED, ""),
+    "without raw": (PLAIN, "MNIST"),
+    "raw without MNIST": (PLAIN, "raw"),
+    "a folder deeper": (PLAIN, "somewhere/MNIST/raw"),
+    "in a folder of any name": (DOTTED, "archive"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_files_of_other_names_and_places_are_found_by_their_md5(place, folder):
+    files, below = PLACES[place]
+    put(folder.parent.parent / below, files)
+    assert data.available("MNIST") and mnist.faults("MNIST") == {}
+    assert_right(data.mnist())
+
+
+def test_a_folder_of_each_file_s_name_is_looked_into(folder):
+    for name, content in PLAIN.items():
+        put(folder / name, {name: content})
+        put(folder / name.replace("-idx", ".idx"), {name: content})
+    assert_right(data.mnist())
+
+
+def test_a_file_of_the_right_size_and_another_md5_is_not_taken(folder):
+    put(folder, {n: c[:-1] + bytes([c[-1] ^ 1]) for n, c in DOTTED.items()})
+    assert not data.available("MNIST")
+    with pytest.raises(data.DataUnavailable, match="none of its files is there"):
+        data.mnist()
+
+
+def test_a_file_found_near_by_mends_a_damaged_one(folder, capsys):
+    put(folder, PLAIN | {FIRST: PLAIN[FIRST][:-1] + b"x"})
+    put(folder.parent, {FIRST: PLAIN[FIRST]})
+    assert_right(data.mnist())
+    assert "another MD5. Mended." in capsys.readouterr().out
+    assert_whole(folder)
 
 
 def test_arrays_are_new_at_each_call(folder):
@@ -502,6 +552,36 @@ def test_a_mirror_that_falls_silent_is_not_waited_for(kind, folder, server, monk
     assert time.monotonic() - start < 10
 
 
+def test_a_mirror_that_drips_is_given_up_and_the_next_one_asked(folder, server, monkeypatch):
+    monkeypatch.setattr(mnist, "_PATIENCE", 0.3)
+    use(monkeypatch, server.mirror("drip"), server.mirror("good"))
+    start = time.monotonic()
+    assert_right(data.mnist())
+    assert time.monotonic() - start < 10 and server.asked[0].startswith("/drip")
+    use(monkeypatch, server.mirror("drip"))
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(data.DataUnavailable, match="slower than 20 000 bytes a second"):
+        data.mnist()
+
+
+def test_a_mirror_that_is_slow_but_fast_enough_is_not_given_up(folder, server, monkeypatch):
+    monkeypatch.setattr(mnist, "_PATIENCE", 0.05)
+    monkeypatch.setattr(mnist, "_PIECE", 2_000)
+    monkeypatch.setattr(mnist, "_SLOWEST", 100)
+    real = mnist._open
+
+    def slow(url):
+        response = real(url)
+        read = response.read1
+        response.read1 = lambda n: time.sleep(0.1) or read(n)  # 20 000 bytes a second
+        return response
+
+    monkeypatch.setattr(mnist, "_open", slow)
+    use(monkeypatch, server.mirror("good"))
+    assert_right(data.mnist())
+
+
 def test_a_look_up_of_a_name_that_takes_minutes_is_not_waited_for(folder, monkeypatch):
     over = threading.Event()
     monkeypatch.setattr(mnist, "_PATIENCE", 0.3)
@@ -641,9 +721,11 @@ def test_torchvision_knows_mirrors_and_checksums_of_just_these_files(name, loade
 
 
 def test_fashion_mnist_lies_in_its_own_folder(folder, monkeypatch):
-    put(folder.parents[1] / "FashionMNIST" / "raw", PLAIN)
+    other = {name: c[:-1] + bytes([c[-1] ^ 1]) for name, c in PLAIN.items()}
+    files = {name: mnist._File(VALUES[name].shape, md5(c)) for name, c in other.items()}
+    put(folder.parents[1] / "FashionMNIST" / "raw", other)
     monkeypatch.setitem(
-        mnist._SOURCES, "Fashion-MNIST", mnist._Source("Fashion-MNIST", "FashionMNIST", SMALL.files)
+        mnist._SOURCES, "Fashion-MNIST", mnist._Source("Fashion-MNIST", "FashionMNIST", files)
     )
     assert data.available("Fashion-MNIST") and not data.available("MNIST")
     assert data.fashion_mnist().name == "Fashion-MNIST"

@@ -2,7 +2,8 @@
 
 The files lie as ``torchvision.datasets`` lays them out, so either reads what the other has fetched:
 ``MNIST/raw`` and ``FashionMNIST/raw`` in the folder that the environment variable ``COURSE_DATA``
-names, else in the user's cache. Mirrors and checksums of a download are torchvision's. It is
+names, else in the user's cache. Files under other names, or in a folder near by, are known by
+their size and MD5. Mirrors and checksums of a download are torchvision's. It is
 imported for a download only: that takes seconds, and reading the files takes a few lines of NumPy.
 
 Nothing is read before its size and its MD5 are right. A download is checked in memory, written into
@@ -19,10 +20,13 @@ import ssl
 import sys
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -38,6 +42,7 @@ from course_utils.folders import data_folder as data_folder
 from course_utils.stroke_digits import SIZE, stroke_digits
 
 _PATIENCE = 10.0  # seconds for a mirror to answer, and for the next piece of a file to arrive
+_SLOWEST = 20_000  # bytes a second that a mirror must keep up, after its first _PATIENCE seconds
 _PIECE = 1 << 16  # bytes read at once
 _DRAWN_AT_ONCE = 2_000  # stroke digits
 
@@ -131,7 +136,8 @@ def mnist(*, fallback: bool = False, progress: bool = True) -> FlatImages:
 
     Raises:
         DataUnavailable: the data are not here and cannot be fetched, and ``fallback`` is False. The
-            message says what failed and what to do.
+            message says what failed and what to do. A mirror that does not answer within 10 s, or
+            is slower than 20 kB a second after that, is given up.
 
     Source:
         LeCun, Bottou, Bengio and Haffner (1998), Gradient-based learning applied to document
@@ -301,7 +307,46 @@ def _read_all(source: _Source) -> tuple[dict[str, bytes], dict[str, str]]:
         fault = zipped if plain == _MISSING else plain
         if isinstance(fault, str):
             faults[name] = fault
+    for name, content in _found_near(source, [n for n in faults if n not in contents]).items():
+        contents[name] = content
+        if faults[name] == _MISSING:
+            del faults[name]
     return contents, faults
+
+
+def _found_near(source: _Source, names: list[str]) -> dict[str, bytes]:
+    """Return files that lie here under another name, or a folder up or down: the MD5 tells."""
+    found: dict[str, bytes] = {}
+    by_md5 = {source.files[name].md5: name for name in names}
+    sizes = {source.files[name].size for name in names}
+    for path in _files_near(source) if names else ():
+        try:
+            if path.suffix == ".gz":
+                content = gzip.decompress(path.read_bytes())
+            else:
+                content = path.read_bytes() if path.stat().st_size in sizes else b""
+        except (OSError, EOFError, zlib.error):
+            continue
+        if len(content) in sizes and (name := by_md5.get(_md5(content))):
+            found[name] = content
+    return found
+
+
+def _files_near(source: _Source) -> Iterator[Path]:
+    """Give the files of the folders where people keep a data set, at most 1 000 of each."""
+    root = data_folder()
+    own = [root, root / source.loader, root / "raw", source.folder]
+    deeper = [below for folder in own for below in _listed(folder) if below.is_dir()]
+    raw = [folder / part for folder in deeper for part in ("raw", f"{source.loader}/raw")]
+    for folder in dict.fromkeys([source.folder, *own, *deeper, *raw]):
+        yield from (path for path in _listed(folder) if path.is_file())
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(islice(sorted(folder.iterdir()), 1_000))
+    except OSError:  # none, or none of ours
+        return []
 
 
 def _read(path: Path, file: _File) -> bytes | str:
@@ -421,9 +466,12 @@ def _get(url: str, title: str, progress: bool) -> bytes:
         ) as bar,
     ):
         expected = response.length  # counts down while one reads
-        while piece := response.read(_PIECE):
+        start = time.monotonic()
+        while piece := response.read1(_PIECE):  # what is there: read() would wait for a whole piece
             content += piece
             bar.update(len(piece))
+            if len(content) < _SLOWEST * (time.monotonic() - start - _PATIENCE):
+                raise TimeoutError(f"slower than {_grouped(_SLOWEST)} bytes a second")
     if expected is not None and len(content) < expected:
         came = f"{_grouped(len(content))} of {_grouped(expected)} bytes"
         raise _NotTheFile(f"the connection ended after {came}")
