@@ -1227,7 +1227,21 @@ right("12.5", careful, how="numpy's truth value")
 right("12.5", lambda s: np.bool_(careful(s)), how="np.bool_")
 
 # 13 to 18 -----------------------------------------------------------------------------------------
-for cosine in (0.9, 0.99, 0.9995):
+for scale, why in (
+    (lambda x, y: np.maximum(np.abs(x - y).mean(), 0.1), "b at least 0.1"),
+    (lambda x, y: np.abs(np.abs(x) - np.abs(y)).mean(), "absolute values of both"),
+    (lambda x, y: np.abs(np.clip(x, 0, 1) - np.clip(y, 0, 1)).mean(), "both clipped"),
+):
+    wrong(
+        "13.1",
+        lambda x, x_hat, scale=scale: (
+            scale(x, x_hat),
+            -np.abs(x - x_hat).sum(1).mean() / scale(x, x_hat)
+            - x.shape[1] * np.log(2 * scale(x, x_hat)),
+        ),
+        why=why,
+    )
+for cosine in (0.9, 0.99, 0.9995, 0.99995, np.cos(0.0051)):
     wrong("13.2", chapter13._straight_above(cosine), why=f"straight above {cosine}")
 wrong(
     "13.2",
@@ -1238,8 +1252,33 @@ wrong(
     ),
     why="straight where nearly opposite",
 )
+wrong(
+    "13.2",
+    lambda a, b, t: (
+        chapter13._straight_above(-2)(a, b, t)
+        if abs(a[0] * b[1] - a[1] * b[0]) < 1e-12
+        else chapter13.slerp(a, b, t)
+    ),
+    why="parallel in the first two axes",
+)
 wrong("13.3", lambda layers: chapter13.one_layer(layers[:4]), why="four layers")
-for size in (0.5, 0.01, 1e-3):
+for size in (0.18, 0.25, 0.299):
+    wrong(
+        "13.4",
+        lambda a, size=size: np.where(np.abs(a) < size, 0.5 + a / 12, chapter13.grey_mean(a)),
+        why=f"Taylor below {size}",
+    )
+for low, high in ((12.0, 60.0), (14.0, 25.0)):
+    wrong(
+        "13.4",
+        lambda a, low=low, high=high: np.where(
+            (np.abs(a) > low) & (np.abs(a) < high),
+            (1 + np.tanh(a / 2)) / 2,
+            chapter13.grey_mean(a),
+        ),
+        why=f"the coin's mean from {low:g} to {high:g}",
+    )
+for size in (0.5, 0.01, 1e-3, 1e-4):
     wrong(
         "13.4",
         lambda a, size=size: np.where(np.abs(a) < size, 0.5, chapter13.grey_mean(a)),
