@@ -500,7 +500,7 @@ wrong(
 
 def without_blank_pixels(c, s):
     a, k = np.zeros_like(c), np.ix_(np.diag(c) > 0, np.diag(c) > 0)
-    a[k] = np.linalg.inv(np.eye(len(c[k])) + s**2 * np.linalg.inv(c[k]))
+    a[k] = np.linalg.inv(np.eye(len(c[k])) + s**2 * np.linalg.pinv(c[k]))
     return a
 
 
