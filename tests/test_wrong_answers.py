@@ -574,6 +574,9 @@ right("05.5", lambda x, s, rng: x + s * rng.choice([-1.0, 1.0], (len(x), 1)), ho
 
 # 06 -----------------------------------------------------------------------------------------------
 largest = chapter06.k_largest_gradient
+best_code = chapter06.best_code
+wrong("06.2", lambda a, w: best_code(a, w) if a.ndim < 3 else a, why="two axes at most")
+wrong("06.2", lambda a, w: best_code(a, min(w, 3.0)), why="no weight above 3")
 wrong("06.1", lambda a, k, g: np.where(np.abs(a) > 0.5, largest(a, k, g), 0), why="a threshold")
 wrong("06.1", lambda a, k, g: largest(a, min(k, a.shape[1] - 1), g), why="never all")
 wrong(
@@ -827,6 +830,14 @@ for s in (20.0, 30.0, 40.0, 100.0):
     wrong("07.5", steep(s), why=f"steepness {s}")
 wrong("07.5", lambda x, r: tuple(np.resize(p, 1) for p in steep(60.0)(x, r)), why="one pixel")
 right("07.5", lambda x, r: steep(2 * np.log(r) + 20)(x, r), how="steeper")
+
+
+def from_the_upper_end(x, ratio):
+    w, b, delta = chapter07._unit(x, steepness=-80.0, start=-0.5, step=1.0)
+    return w, b, delta
+
+
+wrong("07.5", from_the_upper_end, why="1 - z rounded to 0")
 
 # 08 -----------------------------------------------------------------------------------------------
 bisect = chapter08.collision
