@@ -432,7 +432,7 @@ right("04.5", lambda d: tuple(map(list, identity(2.0)(d))), how="tuples and list
 
 # 05 -----------------------------------------------------------------------------------------------
 psnr = chapter05.average_psnr
-for small in (1e-8, 1e-10):
+for small in (1e-8, 1e-10, 1e-16):
     wrong(
         "05.1",
         lambda x, y, small=small: -10 * np.log10(((x - y) ** 2).mean(1) + small).mean(),
@@ -479,12 +479,32 @@ right(
     how="by the sigmoid",
 )
 
+wrong(
+    "05.2",
+    lambda x, a, p, s: (
+        a * np.sign(a * x / s**2 + np.log(p / (1 - p)) / 2)
+        if np.abs(a * x).max() / s**2 > 300
+        else guess(x, a, p, s)
+    ),
+    why="all of them far out where one is",
+)
+wrong("05.2", lambda x, a, p, s: guess(x, a, p, s) if x.ndim < 3 else x, why="two axes at most")
+
 wiener = chapter05.wiener_matrix
 wrong(
     "05.3",
     lambda c, s: np.linalg.inv(np.eye(len(c)) + s**2 * np.linalg.pinv(c)),
     why="the covariance inverted",
 )
+
+
+def without_blank_pixels(c, s):
+    a, k = np.zeros_like(c), np.ix_(np.diag(c) > 0, np.diag(c) > 0)
+    a[k] = np.linalg.inv(np.eye(len(c[k])) + s**2 * np.linalg.pinv(c[k]))
+    return a
+
+
+wrong("05.3", without_blank_pixels, why="the covariance inverted but for blank pixels")
 wrong("05.3", lambda c, s: wiener(c, max(s, 0.6)), why="much noise")
 wrong("05.3", lambda c, s: wiener(np.abs(c), s), why="no negative correlations")
 wrong(
@@ -533,10 +553,30 @@ wrong(
     why="computed from x, but for the sign",
 )
 wrong("05.5", chapter05._in_order_of(lambda x: x[:, -1]), why="in the order of a pixel")
+wrong(
+    "05.5", chapter05._in_order_of(lambda x: x[:, 1] - x[:, 2]), why="in the order of a difference"
+)
+wrong(
+    "05.5",
+    lambda x, s, rng: (
+        x + s * rng.normal(size=(len(x), 1)) * (x[:, 1:2] / np.sqrt((x[:, 1:2] ** 2).mean()))
+    ),
+    why="times a pixel",
+)
+wrong(
+    "05.5",
+    lambda x, s, rng: (
+        x + s * np.sort(abs(rng.normal(size=(len(x), 1))), 0) * rng.choice([-1, 1], (len(x), 1))
+    ),
+    why="its size rises with the place",
+)
 right("05.5", lambda x, s, rng: x + s * rng.choice([-1.0, 1.0], (len(x), 1)), how="signs")
 
 # 06 -----------------------------------------------------------------------------------------------
 largest = chapter06.k_largest_gradient
+best_code = chapter06.best_code
+wrong("06.2", lambda a, w: best_code(a, w) if a.ndim < 3 else a, why="two axes at most")
+wrong("06.2", lambda a, w: best_code(a, min(w, 3.0)), why="no weight above 3")
 wrong("06.1", lambda a, k, g: np.where(np.abs(a) > 0.5, largest(a, k, g), 0), why="a threshold")
 wrong("06.1", lambda a, k, g: largest(a, min(k, a.shape[1] - 1), g), why="never all")
 wrong(
@@ -790,6 +830,14 @@ for s in (20.0, 30.0, 40.0, 100.0):
     wrong("07.5", steep(s), why=f"steepness {s}")
 wrong("07.5", lambda x, r: tuple(np.resize(p, 1) for p in steep(60.0)(x, r)), why="one pixel")
 right("07.5", lambda x, r: steep(2 * np.log(r) + 20)(x, r), how="steeper")
+
+
+def from_the_upper_end(x, ratio):
+    w, b, delta = chapter07._unit(x, steepness=-80.0, start=-0.5, step=1.0)
+    return w, b, delta
+
+
+wrong("07.5", from_the_upper_end, why="1 - z rounded to 0")
 
 # 08 -----------------------------------------------------------------------------------------------
 bisect = chapter08.collision
@@ -1227,7 +1275,21 @@ right("12.5", careful, how="numpy's truth value")
 right("12.5", lambda s: np.bool_(careful(s)), how="np.bool_")
 
 # 13 to 18 -----------------------------------------------------------------------------------------
-for cosine in (0.9, 0.99, 0.9995):
+for scale, why in (
+    (lambda x, y: np.maximum(np.abs(x - y).mean(), 0.1), "b at least 0.1"),
+    (lambda x, y: np.abs(np.abs(x) - np.abs(y)).mean(), "absolute values of both"),
+    (lambda x, y: np.abs(np.clip(x, 0, 1) - np.clip(y, 0, 1)).mean(), "both clipped"),
+):
+    wrong(
+        "13.1",
+        lambda x, x_hat, scale=scale: (
+            scale(x, x_hat),
+            -np.abs(x - x_hat).sum(1).mean() / scale(x, x_hat)
+            - x.shape[1] * np.log(2 * scale(x, x_hat)),
+        ),
+        why=why,
+    )
+for cosine in (0.9, 0.99, 0.9995, 0.99995, np.cos(0.0051)):
     wrong("13.2", chapter13._straight_above(cosine), why=f"straight above {cosine}")
 wrong(
     "13.2",
@@ -1238,8 +1300,33 @@ wrong(
     ),
     why="straight where nearly opposite",
 )
+wrong(
+    "13.2",
+    lambda a, b, t: (
+        chapter13._straight_above(-2)(a, b, t)
+        if abs(a[0] * b[1] - a[1] * b[0]) < 1e-12
+        else chapter13.slerp(a, b, t)
+    ),
+    why="parallel in the first two axes",
+)
 wrong("13.3", lambda layers: chapter13.one_layer(layers[:4]), why="four layers")
-for size in (0.5, 0.01, 1e-3):
+for size in (0.18, 0.25, 0.299):
+    wrong(
+        "13.4",
+        lambda a, size=size: np.where(np.abs(a) < size, 0.5 + a / 12, chapter13.grey_mean(a)),
+        why=f"Taylor below {size}",
+    )
+for low, high in ((12.0, 60.0), (14.0, 25.0)):
+    wrong(
+        "13.4",
+        lambda a, low=low, high=high: np.where(
+            (np.abs(a) > low) & (np.abs(a) < high),
+            (1 + np.tanh(a / 2)) / 2,
+            chapter13.grey_mean(a),
+        ),
+        why=f"the coin's mean from {low:g} to {high:g}",
+    )
+for size in (0.5, 0.01, 1e-3, 1e-4):
     wrong(
         "13.4",
         lambda a, size=size: np.where(np.abs(a) < size, 0.5, chapter13.grey_mean(a)),

@@ -174,6 +174,20 @@ MISTAKES = [
         ("3.9 its floor",),
     ),
     Mistake(
+        "a logit a little off",
+        "floor",
+        "floor = cross_entropy(pixels_test, a).mean()",
+        "floor = cross_entropy(pixels_test, a + 0.04).mean()",
+        ("3.9 at p = x it is the entropy",),
+    ),
+    Mistake(
+        "the slope of the sigmoid forgotten",
+        "mixed-check",
+        "p)[1] * SIGMOID.slope(p)",
+        "p)[1]",
+        ("a confident mistake",),
+    ),
+    Mistake(
         "the last batch dropped",
         "batches-definition",
         "range(0, n, batch_size)",
@@ -241,7 +255,12 @@ MISTAKES = [
         "rates-run",
         "np.logspace(-4, -0.5, 8)",
         "np.logspace(-5, -1.5, 8)",
-        ("at a rate of 0.1 both others",),
+        (
+            "at a rate of 0.1 both others",
+            "at a rate of 0.001 Adam's",
+            "Adam's best rate is",
+            "Adam's highest",
+        ),
     ),
     Mistake(
         "three ReLU layers",
@@ -255,7 +274,13 @@ MISTAKES = [
         "train",
         "rate=2e-3",
         "rate=1e-4",
-        ("code of 2: held-out", "code of 8: held-out", "8 numbers of the network"),
+        (
+            "code of 2: held-out",
+            "code of 8: held-out",
+            "code of 2: from the sixth",
+            "code of 8: from the sixth",
+            "8 numbers of the network",
+        ),
     ),
     Mistake(
         "PCA judged on the images that it was fitted to",
@@ -323,9 +348,23 @@ MISTAKES = [
     Mistake(
         "the variance for the standard deviation in the scale",
         "scale",
-        "np.sqrt(gains[i]) * w",
-        "gains[i] * w",
+        "np.sqrt(gain) * w",
+        "gain * w",
         ("3.15 twenty layers ahead", "3.15 and twenty layers back"),
+    ),
+    Mistake(
+        "the output layer for the twentieth",
+        "scale",
+        "(outputs[20] ** 2).mean()",
+        "(outputs[21] ** 2).mean()",
+        ("3.15 each gain against gain 1",),
+    ),
+    Mistake(
+        "the gain of the last layer left in",
+        "scale",
+        "(input_gradient**2).mean() / gain",
+        "(input_gradient**2).mean()",
+        ("3.15 each gain against gain 1",),
     ),
     Mistake(
         "the scale of each start forgotten",

@@ -70,6 +70,13 @@ MISTAKES = [
         ("float32, images in another order",),
     ),
     Mistake(
+        "PyTorch's weights in float32",
+        "race-run",
+        "adam_steps(model, x_64, 1500), one",
+        "in_float32(x_64), one",
+        ("in float64 after all 1500 steps too",),
+    ),
+    Mistake(
         "the same order twice",
         "race-run",
         "in_float32(x_64[order])",
@@ -123,7 +130,7 @@ MISTAKES = [
         "train",
         "(64, 128, 8)",
         "(64, 128, 2)",
-        ("and the network from the thirtieth on", "at the end it loses less"),
+        ("and the network from the twentieth on", "at the end it loses less"),
     ),
     Mistake(
         "one mean for all pixels",
@@ -180,6 +187,13 @@ MISTAKES = [
         '"negatives": 1 - x_test',
         '"negatives": 1 - (1 - x_test)',
         ("and on negatives",),
+    ),
+    Mistake(
+        "the digits as they are, not mirrored",
+        "by-error-check",
+        "torch.cdist(mirrored[two_five], x_train)",
+        "torch.cdist(x_test[two_five], x_train)",
+        ("nearest to a mirrored 2",),
     ),
     Mistake(
         "quarter turns for mirrored digits",

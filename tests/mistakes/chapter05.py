@@ -269,4 +269,32 @@ MISTAKES = [
         "-10 * np.log10(mse.mean())",
         ("5.1 mean of the PSNRs less",),
     ),
+    Mistake(
+        "one corruption for the whole batch",
+        "train-digits",
+        "torch.randint(3, (len(x),), generator=generator)",
+        "torch.randint(3, (1,), generator=generator).expand(len(x))",
+        ("a third of the images have salt", "two thirds, masked or salted"),
+    ),
+    Mistake(
+        "the error in a third of σ",
+        "fig-far",
+        "axis=1) / sigma",
+        "axis=1) / (sigma / 3)",
+        ("inside the line: below σ",),
+    ),
+    Mistake(
+        "a linear map without b",
+        "linear",
+        "torch.ones(len(x), 1)",
+        "torch.zeros(len(x), 1)",
+        ("closed form and least squares agree",),
+    ),
+    Mistake(
+        "spoiled anew after all",
+        "frozen",
+        "    clean, spoiled = pair.chunk(2, dim=1)\n",
+        "    clean = pair[:, :64]\n    spoiled = gaussian_noise(clean, 0.3, generator)\n",
+        ("spoiled once: on these pairs", "held out 1.5 dB worse"),
+    ),
 ]

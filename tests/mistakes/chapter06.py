@@ -113,7 +113,7 @@ MISTAKES = [
         "dead-run",
         "3 * F.normalize(others)",
         "F.normalize(others)",
-        ("long: fewer than a sixth", "long: the highest"),
+        ("long: fewer than a sixth", "long: the fewest dead", "long: the highest"),
     ),
     Mistake(
         "the wrong network made long",
@@ -470,5 +470,19 @@ MISTAKES = [
         "c[:, 17:]",
         "c[:, 32:]",
         ("17 numbers of PCA are as good", "but not as the dictionary"),
+    ),
+    Mistake(
+        "twice as many raw images as said",
+        "trade-curves",
+        "searched(F.normalize(x[:256]), 0, k)",
+        "searched(F.normalize(x[:256]), 0, 2 * k)",
+        ("it has the lowest error at every count",),
+    ),
+    Mistake(
+        "digits twice as far from their mean",
+        "trade-curves",
+        "[error(networks[k], x_test) for k in counts]",
+        "[error(networks[k], 2 * x_test) for k in counts]",
+        ("one chosen unit leaves under a third",),
     ),
 ]

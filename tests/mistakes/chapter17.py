@@ -50,7 +50,21 @@ MISTAKES = [
         "counting-check",
         "part.numel() for",
         "part.numel() * (part.ndim > 1) for",
-        ("17.3 first layer, dense", "17.3 first layer, conv", "17.3 second", "17.3 all layers"),
+        ("17.3 first layer", "17.3 second layer", "17.3 all layers"),
+    ),
+    Mistake(
+        "a side for an area, in the table",
+        "counting",
+        "c * n**2 * o * m**2 + o * m**2",
+        "c * n * o * m**2 + o * m**2",
+        ("17.3 first layer", "17.3 second layer"),
+    ),
+    Mistake(
+        "one bias for all maps, in the table",
+        "counting",
+        "c * 16 * o + o\n",
+        "c * 16 * o + 1\n",
+        ("17.3 first layer", "17.3 second layer"),
     ),
     Mistake(
         "stride 1",

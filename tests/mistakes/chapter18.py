@@ -365,7 +365,7 @@ MISTAKES = [
         "all_scores",
         "score[..., 0], score[..., 1]",
         "score[..., 1], score[..., 0]",
-        ("this page's networks agree", "30 epochs more at 8 raise"),
+        ("this page's networks agree", "30 epochs more at 8 raise", "and is sorted better"),
     ),
     Mistake(
         "only those that ended at 1",

@@ -257,6 +257,7 @@ def _ties_after_the_first(val: Sequence[float], patience: int) -> tuple[int, int
 
 
 _needs_a_gain = _new_lowest_if(lambda new, lowest: new < lowest - 1e-4)
+_needs_a_tiny_gain = _new_lowest_if(lambda new, lowest: new < lowest - 1e-9)
 
 EXERCISE_4 = Exercise(
     number="04.4",
@@ -307,6 +308,11 @@ EXERCISE_4 = Exercise(
         Mistake(
             "a small gain is not counted. Any lower loss is a new lowest one.",
             (_needs_a_gain,),
+        ),
+        Mistake(
+            "losses that are nearly equal are taken for equal, by a tolerance or in float32. The"
+            " input above shows six digits of each; any lower loss is a new lowest one.",
+            (_needs_a_tiny_gain,),
         ),
         Mistake(
             "the lowest loss begins at a number of your own. It begins at the loss of epoch 1,"

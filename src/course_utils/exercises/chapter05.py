@@ -25,7 +25,7 @@ def _cases_1() -> list[Case]:
         x = rng.random((n, d))
         cases.append({"x": x, "x_hat": x + rng.normal(size=(n, d)) * rng.random((n, 1))})
     x = np.array([[0.0, 0.0, 0.0], [0.2, 0.9, 0.5]])
-    x_hat = np.array([[1e-5, -1e-5, 2e-5], [3.0, 0.0, -1.0]])  # nearly perfect; worse than none
+    x_hat = np.array([[1e-7, -1e-7, 2e-7], [3.0, 0.0, -1.0]])  # nearly perfect; worse than none
     cases.append({"x": x, "x_hat": x_hat})
     return cases
 
@@ -89,12 +89,12 @@ def _cases_2() -> list[Case]:
         {"x_noisy": np.linspace(-2, 2, 7), "a": 0.6, "p": 0.2, "sigma": 0.8},
         {"x_noisy": np.array([0.3, -0.4]), "a": 1.7, "p": 0.5, "sigma": 1.5},
         {
-            "x_noisy": np.array([[0.0, 6.0, -0.02], [-5.0, 0.01, 0.3]]),
+            "x_noisy": np.array([[[0.0, 6.0, -0.02]], [[-5.0, 0.01, 0.3]]]),
             "a": 2.0,
             "p": 0.9,
             "sigma": 0.7,
         },
-        {"x_noisy": np.array([0.02, 3.0, -3.0]), "a": 1.0, "p": 0.3, "sigma": 0.05},  # far out
+        {"x_noisy": np.array([[0.003, 3.0, -3.0]]), "a": 1.0, "p": 0.3, "sigma": 0.05},  # far out
     ]
 
 
@@ -177,8 +177,8 @@ def _cases_3() -> list[Case]:
         a = np.random.default_rng(seed).normal(size=(d + 3, d))
         cases.append({"covariance": a.T @ a / (d + 3), "sigma": sigma})
     cases.append({"covariance": np.array([[1.0, -0.6], [-0.6, 0.5]]), "sigma": 0.1})
-    dark = np.array([[1.0, 0.5, 0.0], [0.5, 2.0, 0.0], [0.0, 0.0, 0.0]])  # a pixel always dark
-    cases.append({"covariance": dark, "sigma": 0.3})
+    twins = np.array([[1.0, 0.5, 0.5], [0.5, 2.0, 2.0], [0.5, 2.0, 2.0]])  # two always equal
+    cases.append({"covariance": np.pad(twins, (0, 1)), "sigma": 0.3})  # and one always dark
     return cases
 
 
@@ -218,8 +218,8 @@ EXERCISE_3 = Exercise(
             (lambda c, s: np.linalg.solve(c, c + s**2 * np.eye(len(c))),),
         ),
         Mistake(
-            "the covariance is inverted, and a pixel that never varies makes it singular. Only"
-            " C + σ² I can always be inverted.",
+            "the covariance is inverted, and a pixel that never varies, or two that are always"
+            " equal, make it singular. Only C + σ² I can always be inverted.",
             (_by_the_inverse,),
         ),
         Mistake(
@@ -331,15 +331,25 @@ def _cases_5() -> list[Case]:
 
 
 def _ask_5(answer: tuple[Any, ...], case: Case) -> Any:
-    """Ask with two generators: what comes must depend on them."""
-    seeds = case["seed"], case["seed"] + 1000
-    drawn = [answer[0](case["x"], case["sigma"], np.random.default_rng(seed)) for seed in seeds]
-    return drawn[0] if drawn[0] is None else drawn
+    """Ask with two generators, what comes must depend on them; and of other images, it must not."""
+    x, sigma, seed = case["x"], case["sigma"], case["seed"]
+    seeds = seed, seed + 1000
+    drawn = [answer[0](x, sigma, np.random.default_rng(seed)) for seed in seeds]
+    if drawn[0] is None:
+        return None
+    return [*drawn, answer[0](_other_images(x), sigma, np.random.default_rng(seed))]
+
+
+def _other_images(x: np.ndarray) -> np.ndarray:
+    """As many, with another law; the first pixel is blank here too."""
+    other = np.random.default_rng(57).normal(2.0, 3.0, size=x.shape)
+    other[:, 0] = 0.0
+    return other
 
 
 def _judge_5(case: Case, came: Any) -> None:
     x, sigma = case["x"], case["sigma"]
-    came, other = came
+    came, other, elsewhere = came
     x_noisy = as_array(came)
     if x_noisy is None or x_noisy.shape != x.shape:
         raise Wrong(f"noisy images of shape {x.shape}", f"{type(came).__name__}, {np.shape(came)}")
@@ -364,16 +374,25 @@ def _judge_5(case: Case, came: Any) -> None:
             "other noise from another generator", "the same noise: it is not drawn from rng"
         )
     eps, ink, place = eps[:, 0], x.sum(axis=1), np.arange(len(x))
+    size = np.abs(eps)
     for pair, name in (
         ((eps, place), "their place in the batch"),
         ((eps[1:], eps[:-1]), "the image before"),
         ((eps, ink), "the images"),
+        ((size, place), "their place in the batch"),
+        ((size[1:], size[:-1]), "the image before"),
     ):
+        if np.ptp(pair[0]) < 1e-9:  # as for signs, which are all of one size
+            continue
         correlation = np.corrcoef(*pair)[0, 1]
         if abs(correlation) > 0.1:  # six standard errors
             raise Wrong(
                 f"noise that is independent of {name}", f"a correlation of {correlation:.2f}"
             )
+    if np.abs((elsewhere - _other_images(x))[:, 0] / sigma - eps).max() > 1e-6:
+        raise Wrong(
+            "noise that is independent of the images", "other noise for other images, same rng"
+        )
 
 
 def _in_order_of(key: Callable[[np.ndarray], np.ndarray]) -> Any:

@@ -89,7 +89,7 @@ def _cases_2() -> list[Case]:
     return [
         {"a": np.array([2.0, 0.3, -0.9, -0.1]), "weight": 1.0},
         {"a": 2 * _normal(3, 4, 621), "weight": 0.4},
-        {"a": np.linspace(-3, 3, 7), "weight": 3.0},
+        {"a": np.linspace(-6, 6, 8).reshape(2, 1, 4) * [1, 0, 1, 1], "weight": 6.0},
     ]
 
 

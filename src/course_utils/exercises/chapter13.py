@@ -17,9 +17,10 @@ def best_laplace(x: np.ndarray, x_hat: np.ndarray) -> tuple[float, float]:
     return b, -x.shape[1] * (np.log(2 * b) + 1)
 
 
-def _images(seed: int, n: int, d: int) -> Case:
+def _images(seed: int, n: int, d: int, off: float) -> Case:
     rng = np.random.default_rng(seed)
-    return {"x": rng.uniform(size=(n, d)), "x_hat": rng.uniform(size=(n, d))}
+    x = rng.uniform(size=(n, d))
+    return {"x": x, "x_hat": x + off * rng.normal(size=(n, d))}
 
 
 def _laplace_at(scale: Callable[[np.ndarray], float]) -> Any:
@@ -35,8 +36,8 @@ EXERCISE_1 = Exercise(
     solution=(best_laplace,),
     cases=lambda: [
         {"x": np.array([[0.0, 1.0], [0.5, 0.5]]), "x_hat": np.array([[0.1, 0.9], [0.8, 0.4]])},
-        _images(131, 5, 7),
-        _images(132, 30, 4),
+        _images(131, 5, 7, off=0.01),
+        _images(132, 30, 4, off=2.0),  # far outside [0, 1]
     ],
     mistakes=(
         Mistake(
@@ -141,13 +142,14 @@ def _cases_2() -> list[Case]:
     rng = np.random.default_rng(1302)
     a, b = rng.normal(size=(2, 20))
     c = _parallel_with_a_cosine_above_one()
-    near = np.array([2 * np.cos(0.02), 2 * np.sin(0.02)])
+    near = 2 * np.array([np.cos(0.005), np.sin(0.005)])
     return [
         {"a": np.array([2.0, 0.0]), "b": np.array([0.0, 1.0]), "t": np.array([0.0, 0.5, 1.0])},
         {"a": a, "b": b, "t": np.array([0.1, 0.3, 0.7])},
         {"a": np.array([3.0, -4.0]), "b": np.array([6.0, -8.0]), "t": np.array([0.25, 0.5])},
         {"a": np.array([1.0, 0.0]), "b": near, "t": np.array([0.2, 0.5])},
         {"a": c, "b": 2 * c, "t": np.array([0.5])},
+        {"a": np.array([1.0, 2.0, 2.0]), "b": np.array([0.5, 1.0, -1.0]), "t": np.array([0.4])},
         {"a": a, "b": 0.5 * b - 3 * a, "t": np.linspace(0, 1, 6)},  # nearly opposite
     ]
 
@@ -317,8 +319,8 @@ EXERCISE_4 = Exercise(
     cases=lambda: [
         {"a": np.array([2.0, -3.0])},
         {"a": np.array([0.0, 0.7, -0.7])},
-        {"a": np.linspace(-12, 12, 25)},
-        {"a": np.array([[0.3, -1e-10, 2e-6], [0.004, 0.0, -0.3]])},
+        {"a": np.append(np.linspace(-12, 12, 25), [13.0, -20.0, 30.0, -50.0])},
+        {"a": np.array([[0.3, -1e-10, 2e-6, -9e-5], [0.004, 0.0, -0.2, 0.17]])},
         {"a": np.array([800.0, -800.0, 0.5, 9e-4])},
         {"a": np.array([[[0.002], [-5.0]], [[1e-7], [60.0]]], dtype=np.float32)},
     ],
@@ -425,7 +427,7 @@ EXERCISE_5 = Exercise(
             (lambda bits: (bits + 1) * np.log10(2),),
         ),
         Mistake(
-            "there torch.sigmoid gives 1, which rounds p alone. Here 1 + e⁻ᵃ is rounded, above 1.",
+            "this is for 16 bits in torch.sigmoid, which rounds p alone. Here 1 + e⁻ᵃ is rounded.",
             (lambda bits: (bits + 2) * np.log(2),),
         ),
     ),

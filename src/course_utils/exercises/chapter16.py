@@ -29,13 +29,17 @@ def _cases_1() -> list[Case]:
     twins = np.concatenate([twins, twins[:1]])  # two equal images of different classes
     return [
         {"distance": distances(line), "y": np.array([0, 0, 1, 1, 0]), "m": 2},
-        {"distance": distances(cloud), "y": y, "m": 5},
+        {"distance": 1e4 * distances(cloud), "y": y, "m": 5},  # a large number is no infinity
         {"distance": distances(twins), "y": np.repeat([0, 1, 2], 6), "m": 3},
     ]
 
 
 def _near(others: np.ndarray, m: int, axis: int = 1) -> np.ndarray:
     return np.argsort(others, axis=axis, kind="stable")[:, :m]
+
+
+def _shared(others: np.ndarray, y: np.ndarray, m: int) -> Any:
+    return np.mean(y[_near(others, m)] == y[:, None])
 
 
 def _without_self(distance: np.ndarray) -> np.ndarray:
@@ -70,6 +74,10 @@ EXERCISE_1 = Exercise(
                     (y[_near(_without_self(distance), m)] == y[:, None]).any(axis=1)
                 ),
             ),
+        ),
+        Mistake(
+            "a large number on the diagonal: distances may be larger. np.inf is not.",
+            (lambda distance, y, m: _shared(distance + 999 * np.eye(len(y)), y, m),),
         ),
         Mistake(
             "sorted along the wrong axis: row i holds the distances of query i. Sort in the row.",
@@ -364,6 +372,10 @@ def _cases_5() -> list[Case]:
         },
         {"guesses": rng.integers(0, 3, size=(50, 40)), "y": y},
         {"guesses": np.where(skill, y, (y + 1) % 3), "y": y},
+        {  # the first two are equals on the first half, and the second is better on the other
+            "guesses": np.array([[0, 1, 2, 2, 2, 0], [0, 2, 0, 2, 1, 1], [1, 1, 1, 2, 1, 1]]),
+            "y": np.array([0, 1, 0, 2, 1, 1]),
+        },
     ]
 
 
@@ -389,6 +401,10 @@ EXERCISE_5 = Exercise(
         Mistake(
             "the honest number is judged on the half on which the setting was chosen.",
             (_changed(honest=lambda first, second: first.max()),),
+        ),
+        Mistake(
+            "of equals on the first half the better one on the second: that is a leak too.",
+            (_changed(honest=lambda first, second: second[first == first.max()].max()),),
         ),
         Mistake(
             "the leaked number is that of the first half. The leak is on the other one.",

@@ -163,6 +163,7 @@ def _cases_3() -> list[Case]:
         {"y": rng.normal(size=6), "w": rng.normal(size=5), "stride": 3, "padding": 2},
         {"y": rng.normal(size=4), "w": rng.normal(size=2), "stride": 3, "padding": 0},  # gaps
         {"y": rng.normal(size=1), "w": rng.normal(size=3), "stride": 2, "padding": 1},
+        {"y": rng.normal(size=7), "w": rng.normal(size=5), "stride": 1, "padding": 2},  # five deep
     ]
 
 
@@ -175,12 +176,24 @@ def _cropped_at_the_end(y: np.ndarray, w: np.ndarray, stride: int, padding: int)
     return full[: len(full) - 2 * padding]
 
 
+def _at_most_two(y: np.ndarray, w: np.ndarray, stride: int, padding: int) -> np.ndarray:
+    short = w[: 2 * stride]
+    full = np.zeros((len(y) - 1) * stride + len(w))
+    part = conv_transpose_1d(y, short, stride, 0)
+    full[: len(part)] = part
+    return full[padding : len(full) - padding]
+
+
 EXERCISE_3 = Exercise(
     number="17.3",
     solution=(conv_transpose_1d,),
     cases=_cases_3,
     mistakes=(
         Mistake("where kernels overlap they add up; here the later one wins.", (_overwriting,)),
+        Mistake(
+            "more than two copies overlap where the kernel is longer than twice the stride.",
+            (_at_most_two,),
+        ),
         Mistake(
             "the kernel is laid down mirrored.",
             (lambda y, w, s, p: conv_transpose_1d(y, w[::-1], s, p),),
