@@ -79,8 +79,7 @@ class SparseAutoencoder(nn.Module):
         """
         super().__init__()
         expect_whole("n_units", n_units, 1)
-        if k is not None:
-            expect_whole("k", k, 1, n_units)
+        expect_whole("k", n_units if k is None else k, 1, n_units)
         self.k, self.row_length = k, row_length
         self.activation = activation or nn.Identity()
         self.encoder = nn.Linear(n_inputs, n_units)
