@@ -356,7 +356,7 @@ EXERCISE_4 = Exercise(
         ),
     ),
     hints=(
-        "Which of the two arrays knows about the image? Does the other one matter here?",
+        "(14.5) is about one of the two arrays. Which?",
         "One number for each unit, over all images: axis 0.",
         "mu.var(axis=0) > threshold.",
     ),
