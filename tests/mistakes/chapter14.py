@@ -625,7 +625,7 @@ MISTAKES = [
         "ess-widths",
         '("σ × 2", wide), ("σ × ½", narrow)',
         '("σ × 2", narrow), ("σ × ½", wide)',
-        ("11.12 one draw", "14.12 1 024 draws"),
+        ("for one draw too wide", "for 1 024 draws too narrow"),
     ),
     Mistake(
         "ln s forgotten in the density of a wider q, for the exact draw",
