@@ -360,7 +360,7 @@ MISTAKES = [
     Mistake(
         "the network's answer for the tuned one",
         "tuned-vae",
-        "by_image = tuned(model, few, *by_network)",
+        "by_image = tuned(model, thirty, *by_network)",
         "by_image = by_network",
         ("14.15 the amortisation gap", "14.15 and less than the network's part"),
     ),
