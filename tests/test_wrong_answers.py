@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from course_utils import gaussians
 from course_utils.exercises import (
@@ -1332,6 +1333,36 @@ for size in (0.5, 0.01, 1e-3, 1e-4):
         lambda a, size=size: np.where(np.abs(a) < size, 0.5, chapter13.grey_mean(a)),
         why=f"a half below {size}",
     )
+
+for guard in (1e-8, 1e-9):
+    wrong(
+        "14.2",
+        lambda w, guard=guard: (
+            w.max(1) + np.log(np.exp(w - w.max(1, keepdims=True)).mean(1) + guard)
+        ),
+        why=f"{guard} added inside the logarithm",
+    )
+right(
+    "14.2",
+    lambda w: logsumexp(w.astype(np.float32), axis=1) - np.log(w.shape[1]),
+    how="weights in float32",
+)
+wrong("14.4", lambda m, v, t: m.var(0) + v.var(0) > t, why="widths move, log")
+wrong("14.4", lambda m, v, t: m.var(0) + np.exp(v).var(0) > t, why="widths move")
+wrong("14.4", lambda m, v, t: (m + np.exp(v / 2)).var(0) > t, why="one σ above the mean")
+wrong("14.4", lambda m, v, t: (m - np.exp(v / 2)).var(0) > t, why="one σ below the mean")
+wrong(
+    "14.4",
+    lambda m, v, t: m.var(0) + np.exp(v).mean(0) - np.exp(v[0]) > t,
+    why="less the noise of the first image",
+)
+wrong(
+    "14.4",
+    lambda m, v, t: (np.exp(-v) * (m - m.mean(0)) ** 2).sum(0) / np.exp(-v).sum(0) > t,
+    why="weighted by the precision",
+)
+right("14.4", lambda m, v, t: np.diag(np.cov(m.T, bias=True)) > t, how="covariance")
+right("14.4", lambda m, v, t: [bool(np.var(c) > t) for c in m.T], how="a list")
 
 kl15 = chapter15.mended_kl
 for low, high in ((-4, 2), (-10, 10), (-5, 5), (-20, 2)):

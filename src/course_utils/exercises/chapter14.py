@@ -89,7 +89,7 @@ def _cases_2() -> list[Case]:
         {"log_w": rng.normal(-900, 20, size=(4, 30))},  # e^-900 is 0 in float64
         {"log_w": rng.normal(800, 5, size=(3, 7))},  # e^800 is infinite
         {"log_w": _all_at_once()},
-        {"log_w": np.array([[np.log(5000) + 0.01] + [-2000.0] * 4999])},  # near zero
+        {"log_w": np.array([[np.log(20_000) + 1] + [-2000.0] * 19_999])},  # one weight of many
     ]
 
 
@@ -255,7 +255,22 @@ def _cases_4() -> list[Case]:
             "threshold": 0.05,
         },
         {"mu": strict, "logvar": np.tile([0.0, -1, -2, -3, 3, -4], (300, 1)), "threshold": 1.0},
+        _widths_that_move(),
     ]
+
+
+def _widths_that_move() -> Case:
+    """Eight images whose widths differ: alone, with the mean, against it, or where the mean is far.
+
+    The fourth mean is off for one image only: its variance is just below the threshold, and its
+    mean square about the median just above.
+    """
+    sign = np.array([1.0, -1, 1, -1, -1, 1, -1, 1])
+    one, two = np.eye(8)[3], np.eye(8)[3] - np.eye(8)[6]
+    mu = np.array([0 * sign + 0.3, 0.15 * sign, 0.08 * sign, 0.3 * one, 0.3 * two]).T
+    width = np.array([0.6 - 0.3 * sign, 0.8 - mu[:, 1], 0.8 + mu[:, 2], 0 * one + 0.9])
+    logvar = np.concatenate([2 * np.log(width), [3 * two**2 - 1]]).T
+    return {"mu": mu, "logvar": logvar, "threshold": 0.01}
 
 
 EXERCISE_4 = Exercise(
@@ -272,6 +287,23 @@ EXERCISE_4 = Exercise(
             (
                 lambda mu, logvar, threshold: (
                     mu.var(axis=0) + np.exp(logvar).mean(axis=0) > threshold
+                ),
+            ),
+        ),
+        Mistake(
+            "a unit whose width moves counts too. Its width does depend on the image, but (14.5)"
+            " asks for the mean alone.",
+            (
+                lambda mu, logvar, threshold: (
+                    (mu.var(axis=0) > threshold) | (logvar.var(axis=0) > threshold)
+                ),
+            ),
+        ),
+        Mistake(
+            "the squares about the median. A variance is taken about the mean.",
+            (
+                lambda mu, logvar, threshold: (
+                    ((mu - np.median(mu, axis=0)) ** 2).mean(axis=0) > threshold
                 ),
             ),
         ),
@@ -324,7 +356,7 @@ EXERCISE_4 = Exercise(
         ),
     ),
     hints=(
-        "Which of the two arrays knows about the image? Does the other one matter here?",
+        "(14.5) is about one of the two arrays. Which?",
         "One number for each unit, over all images: axis 0.",
         "mu.var(axis=0) > threshold.",
     ),
