@@ -1260,6 +1260,13 @@ wrong(
 )
 right("15.2", lambda m, s: 0.5 * (m**2 + np.expm1(2 * s) - 2 * s).sum(1), how="expm1")
 
+kl_terms = chapter15._summands
+wrong("15.5", lambda m, v: (kl_terms(m, v) + 5 * abs(m) * v**2).sum(1), why="right at mu = 0")
+wrong("15.5", lambda m, v: kl_terms(m, v).sum(1) + abs(v).max(1) ** 2, why="no sum")
+wrong("15.5", lambda m, v: kl_terms(m, v).sum(1) + abs(v).max(), why="of the batch")
+right("15.5", lambda m, v: (kl_terms(m, v) + v**2).sum(1), how="a square added")
+right("15.5", lambda m, v: (m**2 / 2 - np.cos(v) + 1).sum(1), how="a cosine")
+
 
 def beaten_by(margin, reach=np.inf):
     """Beaten by more than a margin, by a run at a price not more than reach times apart."""
