@@ -405,8 +405,7 @@ EXERCISE_5 = Exercise(
             "a mean over code numbers in the part with logvar: with one code number it is right.",
             (
                 lambda mu, logvar: (
-                    0.5 * (mu**2).sum(axis=1)
-                    + 0.5 * (np.exp(logvar) - 1 - logvar).mean(axis=1)
+                    0.5 * (mu**2).sum(axis=1) + 0.5 * (np.exp(logvar) - 1 - logvar).mean(axis=1)
                 ),
             ),
         ),
