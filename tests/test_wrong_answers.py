@@ -1089,6 +1089,13 @@ wrong("11.4", lambda m, c, n, p: full(np.abs(m), c, np.abs(n), p), why="positive
 wrong("11.4", lambda m, c, n, p: full(m, c, n, np.diag(np.diag(p))), why="p diagonal")
 wrong("11.4", lambda m, c, n, p: full(m, np.diag(np.diag(c)), n, p), why="q diagonal")
 wrong("11.4", lambda m, c, n, p: full(m, c + 1e-4 * np.eye(len(m)), n, p), why="jitter")
+wrong(
+    "11.4",
+    lambda m, c, n, p: (
+        full(m, c, n, p) + 0.5 * np.trace((np.linalg.pinv(p, rcond=1e-3) - np.linalg.inv(p)) @ c)
+    ),
+    why="small eigenvalues dropped",
+)
 right(
     "11.4",
     lambda m, c, n, p: (
@@ -1107,6 +1114,11 @@ widths = chapter11.best_logvar
 wrong("11.5", lambda c: widths(np.abs(c)), why="positive correlations")
 wrong("11.5", lambda c: widths(c + 1e-4 * np.eye(len(c))), why="jitter")
 wrong("11.5", lambda c: np.clip(widths(c), -1, 1), why="bounded")
+wrong(
+    "11.5",
+    lambda c: -np.log(np.diag(np.linalg.pinv(c, rcond=1e-3))),
+    why="small eigenvalues dropped",
+)
 wrong(
     "11.5",
     lambda c: np.log(np.diag(c) - (c - np.diag(np.diag(c))).sum(1) ** 2 / np.diag(c)[::-1]),

@@ -176,8 +176,8 @@ MISTAKES = [
     Mistake(
         "the KL summed where a mean is claimed",
         "beta-gradients",
-        "0.1 * kl / 8",
-        "0.1 * kl",
+        "cross_entropy(p) + 0.1 * kl / 8",
+        "cross_entropy(p) + 0.1 * kl",
         ("15.4 d times the gradient",),
     ),
     Mistake(
