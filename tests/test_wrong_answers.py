@@ -1138,6 +1138,13 @@ wrong("11.4", lambda m, c, n, p: full(np.abs(m), c, np.abs(n), p), why="positive
 wrong("11.4", lambda m, c, n, p: full(m, c, n, np.diag(np.diag(p))), why="p diagonal")
 wrong("11.4", lambda m, c, n, p: full(m, np.diag(np.diag(c)), n, p), why="q diagonal")
 wrong("11.4", lambda m, c, n, p: full(m, c + 1e-4 * np.eye(len(m)), n, p), why="jitter")
+wrong(
+    "11.4",
+    lambda m, c, n, p: (
+        full(m, c, n, p) + 0.5 * np.trace((np.linalg.pinv(p, rcond=1e-3) - np.linalg.inv(p)) @ c)
+    ),
+    why="small eigenvalues dropped",
+)
 right(
     "11.4",
     lambda m, c, n, p: (
@@ -1156,6 +1163,11 @@ widths = chapter11.best_logvar
 wrong("11.5", lambda c: widths(np.abs(c)), why="positive correlations")
 wrong("11.5", lambda c: widths(c + 1e-4 * np.eye(len(c))), why="jitter")
 wrong("11.5", lambda c: np.clip(widths(c), -1, 1), why="bounded")
+wrong(
+    "11.5",
+    lambda c: -np.log(np.diag(np.linalg.pinv(c, rcond=1e-3))),
+    why="small eigenvalues dropped",
+)
 wrong(
     "11.5",
     lambda c: np.log(np.diag(c) - (c - np.diag(np.diag(c))).sum(1) ** 2 / np.diag(c)[::-1]),
@@ -1377,6 +1389,13 @@ wrong(
     why="free bits",
 )
 right("15.2", lambda m, s: 0.5 * (m**2 + np.expm1(2 * s) - 2 * s).sum(1), how="expm1")
+
+kl_terms = chapter15._summands
+wrong("15.5", lambda m, v: (kl_terms(m, v) + 5 * abs(m) * v**2).sum(1), why="right at mu = 0")
+wrong("15.5", lambda m, v: kl_terms(m, v).sum(1) + abs(v).max(1) ** 2, why="no sum")
+wrong("15.5", lambda m, v: kl_terms(m, v).sum(1) + abs(v).max(), why="of the batch")
+right("15.5", lambda m, v: (kl_terms(m, v) + v**2).sum(1), how="a square added")
+right("15.5", lambda m, v: (m**2 / 2 - np.cos(v) + 1).sum(1), how="a cosine")
 
 
 def beaten_by(margin, reach=np.inf):

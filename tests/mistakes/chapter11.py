@@ -304,4 +304,25 @@ MISTAKES = [
         "np.log(fitted.c) / 2)",
         ("mean-code value",),
     ),
+    Mistake(
+        "the decoder of the third act, a q that rests",
+        "climb",
+        "if step < 30 or step >= 60:",
+        "if step < 30:",
+        ("act three: the gap shrinks",),
+    ),
+    Mistake(
+        "the largest width for the smallest",
+        "steps-code",
+        "np.maximum(train.std(axis=0), least)",
+        "np.minimum(train.std(axis=0) + 1e-3, 1 + least)",
+        ("a ten-thousandth of the width",),
+    ),
+    Mistake(
+        "a code for each pixel but one",
+        "steps-code",
+        "fit_linear_gaussian(noisy, k)",
+        "fit_linear_gaussian(noisy, d - 1)",
+        ("with noise: a variance for each pixel",),
+    ),
 ]

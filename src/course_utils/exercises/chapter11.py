@@ -249,6 +249,12 @@ def _spd(k: int, seed: int) -> np.ndarray:
     return a @ a.T + 0.3 * np.eye(k)
 
 
+def _wide_and_narrow(correlation: float) -> np.ndarray:
+    """Widths from 3 to 0.01: the eigenvalues differ by a factor of about 100 000."""
+    widths = np.array([3.0, 0.01, 0.2])
+    return np.outer(widths, widths) * (correlation + (1 - correlation) * np.eye(3))
+
+
 def _cases_4() -> list[Case]:
     return [
         {
@@ -268,6 +274,12 @@ def _cases_4() -> list[Case]:
             "cov": _spd(5, 1146),
             "mu_p": _normal(1147, 5),
             "cov_p": _spd(5, 1148),
+        },
+        {  # wide and narrow code numbers
+            "mu": np.array([1.0, 0.02, -0.3]),
+            "cov": _wide_and_narrow(0.3),
+            "mu_p": np.array([-1.0, 0.01, -0.2]),
+            "cov_p": _wide_and_narrow(-0.4),
         },
     ]
 
@@ -366,6 +378,7 @@ EXERCISE_5 = Exercise(
         {"cov": np.array([[2.0, 1.0], [1.0, 1.0]])},
         {"cov": _spd(3, 1151)},
         {"cov": _spd(6, 1152)},
+        {"cov": _wide_and_narrow(0.6)},
     ],
     mistakes=(
         Mistake(

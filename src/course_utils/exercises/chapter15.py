@@ -309,25 +309,41 @@ def _judge_5(case: Case, came: Any) -> None:
         raise Wrong(f"shape {right.shape}", "no numbers" if have is None else f"shape {have.shape}")
     if not np.all(np.isfinite(have)):
         raise Wrong("finite numbers", describe(have))
-    off, scale = np.abs(have - right), 1 + np.abs(right)
-    if np.abs(logvar).max() < 0.01:  # a slope of 0.1 moves it by 1e-5
-        if np.any(off > 5e-7 * scale):
-            size = np.abs(logvar).max()
-            slope = (
-                f": at logvar = ±{size:g}, a slope of about {off.max() / size:.2g}" if size else ""
-            )
+    off, moved = np.abs(have - right), np.abs(logvar) > 0.01
+    near = ~moved.any(axis=1)
+    if np.any(off[near] > 5e-7 * (1 + np.abs(right[near]))):  # a slope of 0.1 moves it by 1e-5
+        size = np.abs(logvar[near]).max()
+        worst = off[near].max()
+        slope = f": at logvar = ±{size:g}, a slope of about {worst / size:.2g}" if size else ""
+        raise Wrong(
+            f"the right values near logvar = 0, {describe(right[near])}",
+            f"{describe(have[near])}, off by up to {worst:.2g}{slope}",
+        )
+    alone = moved.sum(axis=1) == 1  # one logvar of 2 or -2
+    if np.any(off[alone] < 0.1):
+        raise Wrong(f"every row off by 0.1 from {describe(right[alone])}", describe(have[alone]))
+    if moved.sum(axis=1).max() > 1:  # rows as _together makes them
+        parts = have[0] + (have[1:-1] - have[0]).sum()
+        if abs(have[-1] - parts) > 1e-6 * (1 + abs(parts)):
             raise Wrong(
-                f"the right values near logvar = 0, {describe(right)}",
-                f"{describe(have)}, off by up to {off.max():.2g}{slope}",
+                f"a sum over code numbers: with all of them moved {parts:.6g}, the sum of what"
+                " each adds alone",
+                f"{have[-1]:.6g}",
             )
-    elif np.any(off < 0.1):  # each row has one logvar of 2 or -2
-        raise Wrong(f"every row off by 0.1 from {describe(right)}", describe(have))
 
 
-def _one_at_a_time(size: float, seed: int, k: int) -> dict[str, np.ndarray]:
+def _one_at_a_time(size: float, seed: int, k: int, spread: float = 1.5) -> dict[str, np.ndarray]:
     """2k rows: in each one code number has the logvar size or -size, the others 0."""
-    mu = np.random.default_rng(seed).normal(size=(2 * k, k)) * 1.5
+    mu = np.random.default_rng(seed).normal(size=(2 * k, k)) * spread
     return {"mu": mu, "logvar": np.concatenate([size * np.eye(k), -size * np.eye(k)])}
+
+
+def _together(seed: int, k: int) -> dict[str, np.ndarray]:
+    """k + 2 rows with one mu: no logvar moved, each alone by 2 or -2, all of them."""
+    mu = np.random.default_rng(seed).normal(size=k)
+    step = 2.0 * (-1.0) ** np.arange(k)
+    logvar = np.concatenate([np.zeros((1, k)), np.diag(step), step[None]])
+    return {"mu": np.tile(mu, (k + 2, 1)), "logvar": logvar}
 
 
 EXERCISE_5 = Exercise(
@@ -339,6 +355,9 @@ EXERCISE_5 = Exercise(
         _one_at_a_time(1e-4, 1510, 3),
         _one_at_a_time(2.0, 1511, 3),
         {"mu": 5 * np.random.default_rng(1512).normal(size=(4, 6)), "logvar": np.zeros((4, 6))},
+        _one_at_a_time(2.0, 1513, 3, spread=0.0),  # mu = 0
+        _one_at_a_time(2.0, 1514, 1),  # where a mean is a sum
+        _together(1515, 3),
     ],
     judge=_judge_5,
     mistakes=(
@@ -365,6 +384,30 @@ EXERCISE_5 = Exercise(
         Mistake(
             "without − logvar the slope at 0 is ½, not 0.",
             (lambda mu, logvar: 0.5 * (mu**2 + np.exp(logvar) - 1).sum(axis=1),),
+        ),
+        Mistake(
+            "the error is multiplied by mu: at mu = 0 nothing is broken.",
+            (
+                lambda mu, logvar: (
+                    _summands(mu, logvar).sum(axis=1) + (mu**2 * logvar**2).sum(axis=1)
+                ),
+            ),
+        ),
+        Mistake(
+            "a sum over rows: the logvar of one row changes the KL of another.",
+            (lambda mu, logvar: _summands(mu, logvar).sum(axis=1) + (logvar**2).sum(),),
+        ),
+        Mistake(
+            "squared after the sum. Each code number must add what its own mu and logvar say.",
+            (lambda mu, logvar: _summands(mu, logvar).sum(axis=1) + logvar.sum(axis=1) ** 2,),
+        ),
+        Mistake(
+            "a mean over code numbers in the part with logvar: with one code number it is right.",
+            (
+                lambda mu, logvar: (
+                    0.5 * (mu**2).sum(axis=1) + 0.5 * (np.exp(logvar) - 1 - logvar).mean(axis=1)
+                ),
+            ),
         ),
     ),
     hints=(
