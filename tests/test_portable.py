@@ -202,9 +202,9 @@ def test_a_portable_chapter_names_what_is_missing_in_one_line(cell, tmp_path):
     said = last_line(python(cell, tmp_path))
     assert said == (
         "course_utils.requirements.Unmet: This chapter needs numpy, matplotlib, pillow, tqdm, "
-        "scipy, scikit-learn, scikit-image. Run this in a cell, restart the kernel and begin again: "
-        '%pip install "numpy>=1.26" "matplotlib>=3.8" "pillow>=9.1" "tqdm>=4.66" "scipy>=1.11" '
-        '"scikit-learn>=1.3" "scikit-image>=0.22"'
+        "scipy, scikit-learn, scikit-image. Run this in a cell, restart the kernel and begin "
+        'again: %pip install "numpy>=1.26" "matplotlib>=3.8" "pillow>=9.1" "tqdm>=4.66" '
+        '"scipy>=1.11" "scikit-learn>=1.3" "scikit-image>=0.22"'
     )
 
 
