@@ -30,6 +30,7 @@ ELSEWHERE = {
     "doctor": "takes nothing",
     "exercises": "reads wrong answers on purpose: tests/test_grading.py, test_wrong_answers.py",
     "flat_images": "a record",
+    "folder_images": "takes a folder: tests/test_folder_images.py",
     "folders": "takes nothing",
     "mnist": "names of data sets: tests/test_mnist.py",
     "progress": "reads its own file: tests/test_progress.py",

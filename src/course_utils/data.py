@@ -4,6 +4,7 @@ import numpy as np
 
 from course_utils.arguments import named_errors
 from course_utils.flat_images import FlatImages as FlatImages
+from course_utils.folder_images import images as images
 from course_utils.mnist import DataUnavailable as DataUnavailable
 from course_utils.mnist import available as available
 from course_utils.mnist import data_folder as data_folder

@@ -31,6 +31,7 @@ class Requirement:
 BASE = (
     Requirement("numpy", "numpy", "1.26"),
     Requirement("matplotlib", "matplotlib", "3.8"),
+    Requirement("pillow", "PIL", "9.1"),
     Requirement("tqdm", "tqdm", "4.66"),
     Requirement("scipy", "scipy", "1.11"),
     Requirement("scikit-learn", "sklearn", "1.3"),
