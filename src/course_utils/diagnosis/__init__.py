@@ -6,6 +6,6 @@ sums and means into the weight of the KL. ``patients`` holds the broken models o
 
 from course_utils.diagnosis.balance import effective_beta
 from course_utils.diagnosis.clinic import diagnose
-from course_utils.diagnosis.probe import Finding
+from course_utils.diagnosis.probe import Finding, Report
 
-__all__ = ["Finding", "diagnose", "effective_beta"]
+__all__ = ["Finding", "Report", "diagnose", "effective_beta"]
