@@ -107,6 +107,16 @@ class Weights:
         parts = (self.mean, self.variance, self.logarithm)
         return max(parts) - min(parts) <= max(1e-2 * abs(self.mean), 5 * self.error)
 
+    def agrees(self, other: "Weights") -> bool:
+        """Whether all three are the other's, as far as can be told."""
+        gaps = (
+            self.mean - other.mean,
+            self.variance - other.variance,
+            self.logarithm - other.logarithm,
+        )
+        size = max(abs(self.mean), abs(self.variance), abs(self.logarithm))
+        return max(map(abs, gaps)) < 0.01 * size + 5 * math.hypot(self.error, other.error)
+
 
 def kl_weights(
     probe: Probe, x: Tensor, size: float, ends: tuple[float, float], seeds: int = 1
@@ -151,8 +161,18 @@ def kl_weights(
 
 def _quiet(probe: Probe, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return an image near x and log-likelihoods of 0: a reconstruction that hardly counts."""
-    near = 0.1 + 0.8 * x if probe.inside else x
+    near = 0.5 + 0 * x if probe.half else 0.1 + 0.8 * x if probe.inside else x
     return near.reshape(len(x), *probe.image), x.new_zeros(len(x))
+
+
+def _refuses(probe: Probe, x: Tensor) -> bool:
+    """Tell whether the loss refuses data as an image: a cross-entropy that scales them itself."""
+    codes = torch.full((len(x), probe.k), 0.5, dtype=x.dtype)
+    try:
+        probe.ask(x, codes, codes, *_quiet(probe, x))
+    except Exception:
+        return True
+    return False
 
 
 def check_kl(probe: Probe, x: Tensor, beta: float) -> tuple[list[Finding], Weights | None]:
@@ -190,6 +210,10 @@ def check_kl(probe: Probe, x: Tensor, beta: float) -> tuple[list[Finding], Weigh
         seeds = min(200, max(8, 40_000 // (n * k)))
         fits = kl_weights(probe, x, 0.5, ends, seeds)
         known = {name: w for name, w in fits.items() if w.equal and w.error < 0.1 * abs(w.mean)}
+        if fits and not known:  # a form that is wrong keeps its weights wherever the means are
+            name = probe.drawn_as or "logvar"
+            w, far = fits[name], kl_weights(probe, x, 1.5, ends, seeds)[name]
+            known = {name: w} if w.agrees(far) else {}
     else:  # far from the prior, where free bits and a capacity are passed; or else near it
         fits = kl_weights(probe, x, 30.0, ends)
         known = {name: w for name, w in fits.items() if w.off < EXACT}
@@ -212,7 +236,7 @@ def check_kl(probe: Probe, x: Tensor, beta: float) -> tuple[list[Finding], Weigh
         findings.append(
             found("KL reads logvar otherwise", text + WORDS.get(reading, "that of " + reading))
         )
-    if w.shifted:
+    if w.shifted and w.mean:
         probe.notes.append("the KL is least at another mean than 0: a prior with a mean of its own")
     if reading == "logvar" and not draws:
         near = kl_weights(probe, x, 0.02, (-0.1, 0.1))["logvar"]
@@ -239,6 +263,7 @@ def _form(probe: Probe, x: Tensor, w: Weights, *, plain: bool) -> Iterator[Findi
         ratio = w.logarithm / w.mean
         if plain and abs(_at(probe, x, math.log(ratio))) < 1e-3 * w.mean:
             probe.notes.append(f"the prior has the variance {ratio:.3g}: the KL is 0 there")
+            w.mean = w.variance = w.logarithm
             return
     usual = sorted(parts.values())[1]
     for name, value in parts.items():
@@ -253,7 +278,7 @@ def _form(probe: Probe, x: Tensor, w: Weights, *, plain: bool) -> Iterator[Findi
         else:
             text = f"{name} has {ratio:.3g} times the weight of the other terms"
             yield found("form of the KL", text)
-    if any(abs(rest / w.mean - m / 2) < 1e-3 for m in (probe.k, 1)):
+    if w.mean and any(abs(rest / w.mean - m / 2) < 1e-3 for m in (probe.k, 1)):
         text = f"at the prior it is {rest * len(x):.3g} nats, not 0"
         yield found("KL without its -1", text)
 
@@ -382,6 +407,7 @@ def check_loss(probe: Probe, beta: float) -> tuple[list[Finding], Error | None]:
     """Measure the KL that the loss uses, and its weight against the reconstruction."""
     rows = max(2, min(len(probe.x), int(4e6) // probe.d))
     x = probe.soft()[:rows]
+    probe.half = _refuses(probe, x)
     findings, w = check_kl(probe, x, beta)
     error = measure_error(probe, x)
     if error is None:
@@ -504,16 +530,16 @@ def _over_rows(probe: Probe, x: Tensor, w: Weights, error: Error) -> tuple[int, 
         reading = probe.charged_as or "logvar"
         ends = probe.heads if reading == "logvar" else (0.05, 3.0)
         size, seeds = (0.5, 20) if w.error else (30.0, 1)
-        again = kl_weights(probe, twice, size, ends, seeds)[reading].mean
+        again = kl_weights(probe, twice, size, ends, seeds)[reading].logarithm
         other = measure_error(probe, twice)
     except Exception:  # one number of rows only
         return 0, 0
-    if other is None or not again:
+    if other is None or not again or not w.logarithm:
         return 0, 0
     if not error.constant:
-        return round(1 + math.log2(abs(again / w.mean))), 0
+        return round(1 + math.log2(abs(again / w.logarithm))), 0
     return (
-        round(1 + math.log2(abs(again / w.mean))),
+        round(1 + math.log2(abs(again / w.logarithm))),
         round(1 + math.log2(abs(other.weight / error.weight))),
     )
 

@@ -130,10 +130,10 @@ def check_nonlinearity(probe: Probe) -> Iterator[Finding]:
     bounded = math.isfinite(low) and math.isfinite(high)
     u, v = torch.randn(2, 64, probe.k, generator=dice, dtype=probe.x.dtype)
     plain, before = [], []
-    for size in (0.03, 0.3, 3.0, 3e2, 3e4):
+    for size in (1.0, 3.0, 3e2, 3e4):
         outputs = [probe.model.decode(size * z) for z in (u, v, (u + v) / 2)]
         plain.append(_bend(*outputs))
-        if bounded:  # before a sigmoid or a tanh
+        if bounded and size <= 3:  # before a sigmoid or a tanh
             parts = [(p - low) / (high - low) for p in outputs]
             inside = torch.stack([(p > edge) & (p < 1 - edge) for p in parts]).all(dim=0)
             if float(inside.double().mean()) > 0.1:

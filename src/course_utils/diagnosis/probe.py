@@ -145,7 +145,8 @@ class Probe:
         image: one row's shape of what ``decode`` returns.
         reach: for "decode", "mean" and "width", the least and the largest number that it can say
             whatever its weights; missing where that is unknown.
-        reading: what the second head is, as the sampler and as the KL read it; None: unknown.
+        drawn_as, charged_as: what the second head is to the sampler and to the KL; None: unknown.
+        half: whether the quiet image is 1/2 everywhere, for a loss that refuses the data as one.
         notes, untested: for the report.
     """
 
@@ -158,6 +159,7 @@ class Probe:
     reach: dict[str, tuple[float, float]] = field(default_factory=dict)
     drawn_as: str | None = None
     charged_as: str | None = None
+    half: bool = False
     notes: list[str] = field(default_factory=list)
     untested: list[str] = field(default_factory=list)
 
