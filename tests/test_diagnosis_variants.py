@@ -241,6 +241,39 @@ def own_bce(p, x):
     return -(x * torch.log(p + 1e-8) + (1 - x) * torch.log(1 - p + 1e-8)).sum(1)
 
 
+def drawn_kl_of_sigma(model, x, generator=None):
+    mu, s = model.encode(x)
+    z = model.sample(mu, s)
+    log_q = -(s.log() + 0.5 * ((z - mu) / s) ** 2).sum(1)
+    return (bce(model.decode(z), x) + log_q + 0.5 * (z**2).sum(1)).mean()
+
+
+def mixture(model, x, generator_=None):
+    mu, a = model.encode(x)
+    z = model.sample(mu, a)
+    log_q = -0.5 * (a + (z - mu) ** 2 / a.exp()).sum(1)
+    centres = 2 * torch.randn(4, 3, generator=generator(9))
+    log_p = torch.logsumexp(-0.5 * ((z[:, None] - centres) ** 2).sum(2), 1)
+    return (bce(model.decode(z), x) + log_q - log_p).mean()
+
+
+def several_draws(model, x, generator=None):
+    mu, a = model.encode(x)
+    errors = [bce(model.decode(model.sample(mu, a)), x) for _ in range(3)]
+    return (sum(errors) / 3 + kl(mu, a)).mean()
+
+
+class PlainLearned(Tiny):
+    def __init__(self, start):
+        super().__init__(out=same)
+        self.s = nn.Parameter(torch.tensor(start))
+
+
+def plain_learned(model, x, generator=None):
+    p, mu, a = model(x)
+    return (half(p, x) / model.s.exp() + x.shape[1] * model.s / 2 + kl(mu, a)).mean()
+
+
 def free_bits(mu, a, x, error, floor=0.1):
     return error + (0.5 * (mu**2 + a.exp() - 1 - a)).mean(0).clamp(min=floor).sum()
 
@@ -374,6 +407,17 @@ HEALTHY |= {
     "smoothed targets": (Tiny, binary(), loss_of(lambda p, x: bce(p, 0.9 * x + 0.05)), 1),
     "double": (lambda: Tiny().double(), grey().double(), loss_of(bce), 1),
     "bfloat16": (lambda: Tiny().bfloat16(), grey(), loss_of(half), 1),
+    "a learned variance that starts at 7": (partial(PlainLearned, 2.0), standard(), plain_learned, 1),
+    "a prior of four": (Tiny, grey(), mixture, 1),
+    "three draws a row": (Tiny, grey(), several_draws, 1),
+    "Huber": (partial(Free, scale=5), standard(scale=5), loss_of(lambda p, x: F.smooth_l1_loss(p, x, reduction="none").sum(1)), 1),
+    "σ head, drawn KL": (lambda: widths_by(same)(head=F.softplus), grey(), drawn_kl_of_sigma, 1),
+    "capacity, ln σ": (
+        lambda: widths_by(torch.exp)(), grey(),
+        of_all(lambda p, m, a, x: bce(p, x).mean() + 4 * (kl(m, 2 * a).mean() - 5).abs()), 4,
+    ),
+    "ReLU6 output": (partial(Tiny, out=lambda a: F.relu6(a) / 6), grey(), loss_of(half), 1),
+    "data of size 1e6, variance 1e12": (partial(Free, scale=1e6), 1e6 * grey(), loss_of(lambda p, x: half(p, x) / 1e12), 1),
     "float16": (lambda: Free().half(), standard(), loss_of(half), 1),
 }  # fmt: skip
 TRAINED = [

@@ -209,11 +209,13 @@ def check_kl(probe: Probe, x: Tensor, beta: float) -> tuple[list[Finding], Weigh
     if draws:  # a KL at drawn codes: its mean over many draws is the same
         seeds = min(200, max(8, 40_000 // (n * k)))
         fits = kl_weights(probe, x, 0.5, ends, seeds)
-        known = {name: w for name, w in fits.items() if w.equal and w.error < 0.1 * abs(w.mean)}
-        if fits and not known:  # a form that is wrong keeps its weights wherever the means are
-            name = probe.drawn_as or "logvar"
-            w, far = fits[name], kl_weights(probe, x, 1.5, ends, seeds)[name]
-            known = {name: w} if w.agrees(far) else {}
+        # a KL to N(0, I), right or wrong, keeps its weights wherever the means are
+        far = kl_weights(probe, x, 1.5, ends, seeds) if fits else {}
+        names = dict.fromkeys((probe.drawn_as or "logvar", "logvar", "ln σ"))
+        steady = {name: fits[name] for name in names if far and fits[name].agrees(far[name])}
+        known = {name: w for name, w in steady.items() if w.equal and w.error < abs(w.mean) / 10}
+        if not known and steady:
+            known = dict([next(iter(steady.items()))])
     else:  # far from the prior, where free bits and a capacity are passed; or else near it
         fits = kl_weights(probe, x, 30.0, ends)
         known = {name: w for name, w in fits.items() if w.off < EXACT}
@@ -408,6 +410,11 @@ def check_loss(probe: Probe, beta: float) -> tuple[list[Finding], Error | None]:
     rows = max(2, min(len(probe.x), int(4e6) // probe.d))
     x = probe.soft()[:rows]
     probe.half = _refuses(probe, x)
+    codes = torch.full((rows, probe.k), 0.5, dtype=x.dtype)
+    answer = probe.ask(x, codes, codes, *_quiet(probe, x))
+    if not (answer.decoded or answer.likelihood):
+        probe.untested.append("the loss, which asks neither decode nor log_likelihood")
+        return [], None
     findings, w = check_kl(probe, x, beta)
     error = measure_error(probe, x)
     if error is None:
@@ -499,11 +506,11 @@ def _weight(probe: Probe, x: Tensor, w: Weights, error: Error, beta: float) -> I
             return
     chosen = not likely and any(near(kl, beta / m) for m in (1, d, n)) and a_rows == r_rows
     if chosen:  # the KL has the weight that is meant: then R says which variance, if it can be
-        spread = _largest_variance(x, error)
+        spread = _variance(x, error)
         implied = a / r / 2 / max(beta, 1e-300) if error.name == "squared error" else 0.0
-        if implied <= spread:
+        if implied <= spread or _learned(probe, x):
             return
-        evidence += f"; no code number pays above the data's largest variance, {_number(spread)}"
+        evidence += f"; above the variance of all data, {_number(spread)}, no code number pays"
     yield found("weight of the KL", evidence)
 
 
@@ -544,10 +551,15 @@ def _over_rows(probe: Probe, x: Tensor, w: Weights, error: Error) -> tuple[int, 
     )
 
 
-def _largest_variance(x: Tensor, error: Error) -> float:
-    """Return the largest variance of the data along any direction: above it, no code pays."""
-    rows = error.target[0] * x[:512].flatten(1).double()
-    return float(torch.linalg.matrix_norm(rows - rows.mean(dim=0), 2)) ** 2 / max(len(rows) - 1, 1)
+def _variance(x: Tensor, error: Error) -> float:
+    """Return the variance of the data, a sum over pixels: no direction has more."""
+    return error.target[0] ** 2 * float(x.flatten(1).double().var(dim=0).sum())
+
+
+def _learned(probe: Probe, x: Tensor) -> bool:
+    """Tell whether weights outside encoder and decoder move the loss: a width that is learned."""
+    codes = torch.full((len(x), probe.k), 0.5, dtype=x.dtype)
+    return probe.ask(x, codes, codes, *_quiet(probe, x)).others
 
 
 def _number(value: float) -> str:

@@ -274,11 +274,12 @@ def _loss_runs(probe: Probe, head: Tensor) -> list[Finding]:
                 what = "a gradient of the loss is nan or infinite"
             if what:
                 limit = math.log(torch.finfo(x.dtype).max)
+                low, high = float(head.detach().min()), float(head.detach().max())
                 text = (
-                    f"in {kind} {what}; the second head reaches from {float(head.detach().min()):.3g} to"
-                    f" {float(head.detach().max()):.3g} (exp leaves the range of {kind} at {limit:.1f})"
+                    f"in {kind} {what}; the second head reaches from {low:.3g} to {high:.3g}"
+                    f" (exp leaves the range of {kind} at {limit:.1f})"
                 )
-                mend = "clamp logvar" if float(head.detach().abs().max()) > limit else ""
+                mend = "scale the data, or clamp logvar" if max(-low, high) > limit else ""
                 least = torch.finfo(x.dtype).eps
                 usual = f"1 + 1e-8 is 1 in {kind} (steps of {least:.1g}): take the loss from logits"
                 return [found("not finite", text, mend or usual)]

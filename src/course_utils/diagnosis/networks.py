@@ -41,6 +41,9 @@ def measure_reach(probe: Probe) -> None:
         for name, values in said.items():
             every = torch.cat(values)
             ends[name].append((float(every.min()), float(every.max())))
+    for w in weights:
+        w.zero_()
+    probe.blank = float(probe.model.decode(torch.zeros(2, probe.k, dtype=x.dtype)).mean())
     for w, old in zip(weights, before, strict=True):
         w.copy_(old)
     for name, (_, middle, last) in ends.items():
@@ -188,10 +191,10 @@ def check_code_is_used(
     image, wanted = said.sigmoid() if logits else said, target[0] * x + target[1]
     error = float((image - wanted).square().mean())
     spread = float((wanted - wanted.mean(dim=0)).square().mean())
-    # a fresh network says the middle of what it can say, or hardly anything: that is no fault
+    # a fresh network says what it would without weights, or hardly more: that is no fault
     low, high = (0.0, 1.0) if logits else probe.reach.get("decode", (-math.inf, math.inf))
     bounded = math.isfinite(low) and math.isfinite(high)
-    fresh = float((wanted - ((low + high) / 2 if bounded else 0.0)).square().mean())
+    fresh = float((wanted - (0.5 if logits else probe.blank)).square().mean())
     a, b = image - image.mean(), wanted - wanted.mean()
     agree = float((a * b).mean() / (a.std() * b.std()).clamp(min=1e-300))
     contrary = agree < -0.5 and float(a.std()) > 0.5 * float(b.std())

@@ -127,6 +127,7 @@ class Answer:
     values: Tensor
     decoded: bool
     likelihood: bool
+    others: bool  # whether weights outside encoder and decoder move the loss
 
     @property
     def finite(self) -> bool:
@@ -145,6 +146,7 @@ class Probe:
         image: one row's shape of what ``decode`` returns.
         reach: for "decode", "mean" and "width", the least and the largest number that it can say
             whatever its weights; missing where that is unknown.
+        blank: what ``decode`` says, on average, where all weights are 0.
         drawn_as, charged_as: what the second head is to the sampler and to the KL; None: unknown.
         half: whether the quiet image is 1/2 everywhere, for a loss that refuses the data as one.
         notes, untested: for the report.
@@ -157,6 +159,7 @@ class Probe:
     k: int = 0
     image: tuple[int, ...] = ()
     reach: dict[str, tuple[float, float]] = field(default_factory=dict)
+    blank: float = 0.0
     drawn_as: str | None = None
     charged_as: str | None = None
     half: bool = False
@@ -215,13 +218,17 @@ class Probe:
             methods["log_likelihood"] = lambda x, z, *r, **o: say("log_likelihood", 3, z)
         loss = run_loss(self.loss, stand_in(self.model.train(), **methods), x, seed)
         given: Sequence[Tensor | None] = [None] * 4
+        weights = [w for w in self.model.parameters() if w.requires_grad]
         if loss.requires_grad:
-            given = torch.autograd.grad(loss, leaves, allow_unused=True)
+            given = torch.autograd.grad(loss, [*leaves, *weights], allow_unused=True)
+        others = any(g is not None and bool(g.any()) for g in given[4:])
         pulls = [
-            torch.zeros_like(t) if g is None else g for g, t in zip(given, leaves, strict=True)
+            torch.zeros_like(t) if g is None else g for g, t in zip(given[:4], leaves, strict=True)
         ]
         a, b, c, d = pulls
-        return Answer(float(loss.detach()), a, b, c, d, heard["decode"], heard["log_likelihood"])
+        return Answer(
+            float(loss.detach()), a, b, c, d, heard["decode"], heard["log_likelihood"], others
+        )
 
 
 def has(model: object, name: str) -> bool:
