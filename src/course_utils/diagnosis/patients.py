@@ -1,7 +1,7 @@
 """The broken VAEs of chapter 15: each is the healthy one with one wrong line.
 
-``PATIENTS`` holds the twelve of the chapter; their relatives come after it. They are here for the
-chapter and for the tests of ``diagnose``; nothing else should import them.
+``PATIENTS`` holds the twelve of the chapter; the relatives that it shows come after it. Nothing but
+the chapter and the tests should import them.
 """
 
 from collections.abc import Callable
@@ -169,7 +169,7 @@ PATIENTS = (
 )
 
 
-# Eight relatives, and what the chapter compares with -------------------------------------------------------------------------------------
+# Relatives, named before any training -------------------------------------------------------------
 class DetachedCode(VAE):
     """No gradient through the sample."""
 
