@@ -2,8 +2,8 @@
 
 ``diagnose`` makes the experiments and gives a ``Report`` of ``Finding``s; ``effective_beta`` turns
 sums and means into the weight of the KL. ``faults`` is the table of all faults, ``probe`` what the
-experiments share, ``networks``, ``sampler`` and ``balance`` are the experiments, and ``clinic`` calls
-them. ``patients`` holds the broken models of the chapter.
+experiments share; ``networks``, ``sampler`` and ``balance`` are the experiments, and ``clinic``
+calls them. ``patients`` holds the broken models of the chapter.
 """
 
 from course_utils.diagnosis.balance import effective_beta
