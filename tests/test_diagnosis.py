@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
+import relatives  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
@@ -50,6 +51,10 @@ def binary(grey):
 def seeded(build, seed=0):
     torch.manual_seed(seed)
     return build()
+
+
+def broken(name):
+    return getattr(ward if hasattr(ward, name) else relatives, name)
 
 
 def names(*args, **options):
@@ -314,11 +319,11 @@ LOSSES = {
 @pytest.mark.parametrize("name", [*MODELS, *KLS, *LOSSES])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_relative_has_its_finding_and_no_other(name, seed, binary):
-    build, loss = getattr(ward, name) if name in MODELS else VAE, vae_loss
+    build, loss = broken(name) if name in MODELS else VAE, vae_loss
     if name in KLS:
-        loss = partial(vae_loss, kl=getattr(ward, name))
+        loss = partial(vae_loss, kl=broken(name))
     elif name in LOSSES:
-        loss = getattr(ward, name)
+        loss = broken(name)
     expected = {**MODELS, **KLS, **LOSSES}[name]
     model = seeded(lambda: build(*SIZES), seed)
     assert names(model, binary[:100], loss=loss, seed=seed) == [expected]
@@ -332,7 +337,7 @@ def test_beta_on_the_wrong_term_is_named(binary):
 @pytest.mark.parametrize("k", [1, 2, 12])
 def test_sampler_faults_are_found_for_any_number_of_code_numbers(k, binary):
     for name in ("VarianceAsWidth", "DetachedCode", "OneNoiseForAll", "UniformNoise", "NoNoise"):
-        model = seeded(lambda name=name: getattr(ward, name)(64, 16, k))
+        model = seeded(lambda name=name: broken(name)(64, 16, k))
         expected = {"VarianceAsWidth": "width of the noise", **MODELS}[name]
         assert names(model, binary[:50]) == [expected], name
 
@@ -344,7 +349,7 @@ def test_the_width_is_named_with_its_numbers(binary):
 
 
 def test_the_effective_beta_is_measured(binary):
-    (finding,) = diagnose(VAE(*SIZES), binary[:50], loss=ward.mean_against_mean)
+    (finding,) = diagnose(VAE(*SIZES), binary[:50], loss=relatives.mean_against_mean)
     expected = effective_beta(64, 6, reconstruction="mean", kl="mean")
     assert f"effective β {expected:.4g}" in finding.evidence
     wrong_axis = partial(vae_loss, kl=ward.kl_down_the_rows)
@@ -507,7 +512,7 @@ class Uncopyable(VAE):
         (PerPixel, None, "shapes"),
         (Diverged, vae_loss, "not finite"),
         (Uncopyable, vae_loss, "exception"),
-        (type("OneOutput", (VAE,), {"encode": lambda self, x: x}), None, "exception"),
+        (type("OneOutput", (VAE,), {"encode": lambda self, x: x}), None, "shapes"),
         (
             type("TwoOutputs", (VAE,), {"forward": lambda self, x: self.encode(x)}),
             None,
@@ -582,3 +587,75 @@ def test_arguments_out_of_range_are_refused(wrong):
     d, k = arguments.pop("d"), arguments.pop("k")
     with pytest.raises(ValueError, match="must be"):
         effective_beta(d, k, **arguments)
+
+
+# What else is in the table -------------------------------------------------------------------
+class Squeezed(VAE):
+    def reparameterize(self, mu, logvar, generator=None):
+        return 0.5 * super().reparameterize(mu, logvar, generator)
+
+
+class RootOfLogvar(VAE):
+    def reparameterize(self, mu, logvar, generator=None):
+        return mu + torch.sqrt(logvar) * torch.randn(mu.shape, generator=generator)
+
+
+class WrongBackward(VAE):
+    def reparameterize(self, mu, logvar, generator=None):
+        z = super().reparameterize(mu, logvar, generator)
+        return z + (mu - mu.detach())
+
+
+class TwoDecoders(VAE):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.other = copy.deepcopy(self.decoder)
+        nn.init.normal_(self.other.fc_out.bias, std=3)
+
+    def log_likelihood(self, x, z):
+        return self.likelihood.log_prob(x, self.other.logits(z))
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        (Squeezed, "mean of the code"),
+        (RootOfLogvar, "code not finite"),
+        (WrongBackward, "gradient of the sample"),
+        (TwoDecoders, "log_likelihood and decode disagree"),
+    ],
+)
+def test_other_faults_of_the_table_are_named(build, name, binary):
+    assert name in names(seeded(lambda: build(*SIZES)), binary[:60], loss=vae_loss)
+
+
+def test_a_kl_divided_by_the_pixels_is_named(binary):
+    loss = partial(vae_loss, kl=lambda mu, logvar: kl_divergence(mu, logvar) / 64)
+    assert names(VAE(*SIZES), binary[:50], loss=loss) == ["KL divided by the number of pixels"]
+
+
+def exchanged(model, x, generator):
+    recon_x, mu, logvar = model(x, generator)
+    return (F.binary_cross_entropy_with_logits(x, recon_x, reduction="none").sum(dim=1)).mean() + (
+        kl_divergence(mu, logvar).mean()
+    )
+
+
+def test_a_trained_model_that_is_worse_than_the_mean_image_is_named_for_that_too(grey):
+    model = seeded(lambda: VAE(*SIZES))
+    assert names(model, grey[:100], loss=exchanged) == ["arguments exchanged"]
+    fit(model, exchanged, grey, epochs=30, rate=3e-3, progress=False, device="cpu")
+    found = names(model, grey[:100], loss=exchanged)
+    assert found[:2] == ["arguments exchanged", "worse than the mean image"]
+
+
+def test_what_could_not_be_tested_is_in_the_last_line(grey):
+    def round_decode(model, x, generator):
+        mu, logvar = model.encode(x)
+        z = model.reparameterize(mu, logvar, generator)
+        return kl_divergence(mu, logvar).mean() + (x - model.decoder(z)).square().sum(dim=1).mean()
+
+    report = diagnose(VAE(*SIZES), grey[:30], loss=round_decode)
+    assert report == []
+    assert "asks neither decode nor log_likelihood" in str(report).splitlines()[-1]
+    assert "healthy" not in str(report)

@@ -1,152 +1,239 @@
 """What can be seen of an encoder and a decoder from the outside."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from course_utils.diagnosis.probe import Finding, rows_of
+from course_utils.diagnosis.faults import found
+from course_utils.diagnosis.probe import Finding, Probe, has, rows_of
 from course_utils.vae.small import kl_divergence, reparameterize
 
-ALMOST = {torch.float64: 1e-6, torch.float32: 1e-3}  # what rounding may leave of an exact zero
+LEAST_MEAN, LEAST_LOGVAR = 2.0, -1.5  # a code must reach ±2, two of the prior's widths, and σ < 1/2
 
 
-def check_range(model: nn.Module, batch: Tensor, needs_unit_range: bool) -> Iterator[Finding]:
-    """Compare the range of the data with what the decoder can say."""
-    low, high = float(batch.min()), float(batch.max())
-    outputs = _decoded(model, batch, scale=3.0)
-    bounded = bool(outputs.min() >= 0 and outputs.max() <= 1)
-    if (low < 0 or high > 1) and (needs_unit_range or bounded):
-        yield Finding(
-            "input range",
-            f"data from {low:g} to {high:g}; the decoder says {float(outputs.min()):.2f} to"
-            f" {float(outputs.max()):.2f}",
-            "divide bytes by 255; do not standardise data for a decoder that ends in a sigmoid",
-        )
-    elif 0 < high < 0.05 and low >= 0:
-        yield Finding(
-            "input range",
-            f"the brightest pixel is {high:.3g}: divided by 255 twice?",
-            "ToTensor divides already: scale to [0, 1] once",
-        )
-    if needs_unit_range and not bounded:
-        share = float(((outputs < 0) | (outputs > 1)).double().mean())
-        yield Finding(
-            "no sigmoid",
-            f"{share:.0%} of the decoder's outputs are no probabilities: {float(outputs.min()):.2f}"
-            f" to {float(outputs.max()):.2f}",
-            "decode ends in a sigmoid; the loss takes the logits before it",
-        )
+# Reach ------------------------------------------------------------------------------------------
+@torch.no_grad()
+def measure_reach(probe: Probe) -> None:
+    """Find what decoder and heads can say whatever their weights, by random weights of all sizes.
 
-
-def check_heads(model: nn.Module, batch: Tensor) -> Iterator[Finding]:
-    """Look for activations on the heads: numbers that are never negative, widths that are zero."""
+    A sigmoid stays in [0, 1] however large the weights are, a ReLU at 0 and above; a linear layer
+    goes anywhere. What still grows with the weights counts as infinite. A part that no weight moves
+    is left out.
+    """
+    weights = list(probe.model.parameters())
+    before = [w.clone() for w in weights]
+    draws = int(min(12, max(3, 4e6 / (1 + sum(w.numel() for w in weights)))))
     dice = torch.Generator().manual_seed(0)
-    strange = 3 * torch.randn(batch.shape, generator=dice, dtype=batch.dtype)
-    inputs = torch.cat([batch, strange])
-    heads = dict(zip(("mean", "logvar"), model.encode(inputs), strict=True))
-    nothing = torch.isneginf(heads["logvar"])
+    x = probe.x[:32]
+    ends: dict[str, list[tuple[float, float]]] = {"decode": [], "mean": [], "width": []}
+    for size in (1.0, 1e2, 1e4):
+        said: dict[str, list[Tensor]] = {name: [] for name in ends}
+        for i in range(2 * draws):
+            for w in weights:
+                noise = torch.randn(w.shape, generator=dice, dtype=w.dtype)
+                w.copy_(size * (noise if i % 2 else -noise))
+            z = 3 * torch.randn(32, probe.k, generator=dice, dtype=x.dtype)
+            parts = (probe.model.decode(z), *probe.model.encode(x)[:2])
+            for name, part in zip(said, parts, strict=True):
+                said[name].append(part.flatten().nan_to_num(0, math.inf, -math.inf))
+        for name, values in said.items():
+            every = torch.cat(values)
+            ends[name].append((float(every.min()), float(every.max())))
+    for w in weights:
+        w.zero_()
+    probe.blank = float(probe.model.decode(torch.zeros(2, probe.k, dtype=x.dtype)).mean())
+    for w, old in zip(weights, before, strict=True):
+        w.copy_(old)
+    for name, (_, middle, last) in ends.items():
+        low, high = (
+            sign * math.inf if sign * b > 10 * abs(a) and abs(b) > 10 else b
+            for sign, a, b in zip((-1, 1), middle, last, strict=True)
+        )
+        if low < high:
+            probe.reach[name] = low, high
+
+
+def check_reach(probe: Probe, needs: bool, target: tuple[float, float]) -> Iterator[Finding]:
+    """Compare the data, as the loss takes them, (1, 0) times x, with what the decoder can say."""
+    if not target[0]:
+        target = (1.0, 0.0)
+    low, high = sorted(target[0] * float(end) + target[1] for end in (probe.x.min(), probe.x.max()))
+    if "decode" not in probe.reach:
+        probe.untested.append("what the decoder can say: no weight moves it")
+        return
+    least, most = probe.reach["decode"]
+    slack = 0.01 * (high - low)
+    says = f"data from {low:g} to {high:g}; decode says {least:.4g} to {most:.4g}, whatever weights"
+    if low < least - slack or high > most + slack:
+        name = "input range" if (least, most) == (0, 1) else "decoder cannot reach the data"
+        yield found("input range" if probe.says_probabilities else name, says)
+    elif needs and (low < 0 or high > 1):
+        yield found("input range", f"data from {low:g} to {high:g}: a cross-entropy needs [0, 1]")
+    elif probe.says_probabilities and most > 0.5 and 0 < high < 0.05 and low >= 0:
+        text = f"the brightest pixel is {high:.3g}: divided by 255 twice?"
+        yield found("input range", text, "ToTensor divides already: scale to [0, 1] once")
+
+
+@torch.no_grad()
+def check_heads(probe: Probe) -> Iterator[Finding]:
+    """Look for activations on the heads: numbers that are bounded, widths that are zero."""
+    dice = torch.Generator().manual_seed(0)
+    noise = torch.randn(probe.x.shape, generator=dice, dtype=probe.x.dtype)
+    mean, width = probe.model.encode(
+        torch.cat([probe.x, probe.x.mean() + 3 * probe.x.std() * noise])
+    )
+    a_width = probe.drawn_as in ("σ", "σ²")
+    nothing = torch.isneginf(width) | ((width == 0) & a_width)
     if bool(nothing.any()):
         share = float(nothing.double().mean())
-        yield Finding(
-            "sigma is zero",
-            f"{share:.0%} of the widths are exactly 0 (logvar = -inf)",
-            "no ReLU on sigma: let the head give logvar, or use softplus",
+        yield found("sigma is zero", f"{share:.0%} of the widths are exactly 0 (logvar = -inf)")
+    reach = {name: probe.reach.get(name, (-math.inf, math.inf)) for name in ("mean", "width")}
+    usual = not a_width and probe.drawn_as in (None, "logvar")
+    if reach["mean"][0] >= 0:
+        yield found(
+            "mean never negative", f"smallest {float(mean.min()):.2g}, whatever the weights"
         )
-        del heads["logvar"]
-    for name, head in heads.items():
-        zero = float((head == 0).double().mean())
-        if zero == 1 or not bool((head >= 0).all()):
-            continue
-        if zero > 0:
-            evidence = f"{zero:.0%} of the numbers exactly 0, none below: a ReLU"
-        elif _can_be_negative(model, batch, name):
-            continue
-        else:
-            evidence = f"smallest {float(head.min()):.2g}, and no input makes it negative"
-        yield Finding(
-            f"{name} never negative", evidence, "no activation on the heads, mean and logvar alike"
+    if reach["width"][0] >= 0 and usual:
+        yield found(
+            "logvar never negative", f"smallest {float(width.min()):.2g}, whatever the weights"
         )
+    narrow = {}
+    if reach["mean"][0] < 0 and (reach["mean"][0] > -LEAST_MEAN or reach["mean"][1] < LEAST_MEAN):
+        narrow["mean"] = reach["mean"]
+    if 0 > reach["width"][0] > (LEAST_LOGVAR if probe.drawn_as != "ln σ" else LEAST_LOGVAR / 2):
+        narrow["logvar"] = reach["width"]
+    if narrow:
+        text = " and ".join(f"{name} from {a:.3g} to {b:.3g}" for name, (a, b) in narrow.items())
+        yield found("activation on the heads", f"{text}, whatever input and weights")
 
 
-@torch.enable_grad()
-def _can_be_negative(model: nn.Module, batch: Tensor, name: str) -> bool:
-    """Search for an input with a negative number: steps downhill that grow."""
-    x, step = batch.detach().clone(), 0.1
-    for _ in range(30):
-        x = x.detach().requires_grad_()
-        head = model.encode(x)[name == "logvar"]
-        if bool((head < 0).any()):
-            return True
-        (gradient,) = torch.autograd.grad(head.sum(), x)
-        x = x - step * gradient / gradient.abs().max().clamp(min=1e-30)
-        step *= 1.5
-    return False
+# Middles ----------------------------------------------------------------------------------------
+@torch.no_grad()
+def check_nonlinearity(probe: Probe) -> Iterator[Finding]:
+    """Test whether the middle of two inputs goes to the middle of two outputs, at any distance.
+
+    The inputs differ by the spread of the data, times 5, 500, …: an affine map is affine
+    everywhere, and a smooth activation looks so between near points.
+    """
+    edge = 1e-6 if probe.exact else 1e-3
+    dice = torch.Generator().manual_seed(0)
+    centre, spread = probe.x.mean(dim=0), probe.x.std(dim=0)
+    u, v = torch.randn(2, 64, *probe.x.shape[1:], generator=dice, dtype=probe.x.dtype)
+    bends = []
+    for size in (5.0, 5e2, 5e4):
+        a, b = (centre + size * spread * part for part in (u, v))
+        ends = [probe.model.encode(x)[:2] for x in (a, b, (a + b) / 2)]
+        bends.append([_bend(*parts) for parts in zip(*ends, strict=True)])
+    least = min(max(column) for column in zip(*bends, strict=True))
+    if least < edge:
+        yield found("encoder without nonlinearity", _affine(least))
+    low, high = probe.reach.get("decode", (-math.inf, math.inf))
+    bounded = math.isfinite(low) and math.isfinite(high)
+    u, v = torch.randn(2, 64, probe.k, generator=dice, dtype=probe.x.dtype)
+    plain, before = [], []
+    for size in (1.0, 3.0, 3e2, 3e4):
+        outputs = [probe.model.decode(size * z) for z in (u, v, (u + v) / 2)]
+        plain.append(_bend(*outputs))
+        if bounded and size <= 3:  # before a sigmoid or a tanh
+            parts = [(p - low) / (high - low) for p in outputs]
+            inside = torch.stack([(p > edge) & (p < 1 - edge) for p in parts]).all(dim=0)
+            if float(inside.double().mean()) > 0.1:
+                before.append(_bend(*(p[inside].logit() for p in parts)))
+    bend = min(max(plain), max(before, default=math.inf))
+    if bend < edge:
+        yield found("decoder without nonlinearity", _affine(bend))
 
 
-def check_randomness(model: nn.Module, batch: Tensor) -> Iterator[Finding]:
+def _bend(left: Tensor, right: Tensor, middle: Tensor) -> float:
+    """How far the middle is from the middle, relative to the distance of the ends."""
+    off, apart = middle - (left + right) / 2, left - right
+    where = torch.isfinite(off) & torch.isfinite(apart)
+    size = float(apart[where].abs().mean()) if bool(where.any()) else 0.0
+    return float(off[where].abs().mean()) / size if size > 0 and math.isfinite(size) else math.inf
+
+
+def _affine(bend: float) -> str:
+    return (
+        f"the middle of two inputs goes to the middle of two outputs, but for {bend:.0e} of their"
+        " distance: however many layers, one matrix"
+    )
+
+
+# Twice, and exchanged ---------------------------------------------------------------------------
+@torch.no_grad()
+def check_randomness(probe: Probe) -> Iterator[Finding]:
     """In evaluation mode, ask twice."""
-    mu, _ = model.encode(batch)
-    asks = {"encode": lambda: model.encode(batch)[0], "decode": lambda: model.decode(mu)}
-    if callable(getattr(model, "reconstruct", None)):
-        asks["reconstruct"] = lambda: model.reconstruct(batch)
+    model, x = probe.model, probe.x
+    mu = model.encode(x)[0]
+    asks: dict[str, Callable[[], Tensor]] = {
+        "encode": lambda: model.encode(x)[0],
+        "decode": lambda: model.decode(mu),
+    }
+    if has(model, "reconstruct"):
+        asks["reconstruct"] = lambda: model.reconstruct(x)
     for name, ask in asks.items():
         difference = float((ask() - ask()).square().mean().sqrt())
         if difference > 0:
-            yield Finding(
-                "random at evaluation",
-                f"two calls of {name} differ by {difference:.2g} a number (root mean square)",
-                "for a code or a reconstruction use the mean, mu; draw only where a bound is meant",
-            )
+            text = f"two calls of {name} differ by {difference:.2g} a number (root mean square)"
+            yield found("random at evaluation", text)
 
 
-def check_nonlinearity(model: nn.Module, batch: Tensor, k: int) -> Iterator[Finding]:
-    """Test whether the middle of two inputs goes to the middle of two outputs."""
-    dice = torch.Generator().manual_seed(0)
-    a, b = (
-        5 * torch.randn((64, *batch.shape[1:]), generator=dice, dtype=batch.dtype) for _ in "ab"
-    )
-    ends = [model.encode(x) for x in (a, b, (a + b) / 2)]
-    bends = [
-        _bend(left, right, middle, torch.isfinite(left))
-        for left, right, middle in zip(*ends, strict=True)
-    ]
-    if min(bends) < ALMOST[batch.dtype]:
-        yield _affine("encoder", min(bends))
-    a, b = (3 * torch.randn(64, k, generator=dice, dtype=batch.dtype) for _ in "ab")
-    left, right, middle = outputs = [model.decode(z) for z in (a, b, (a + b) / 2)]
-    bend = _bend(left, right, middle, torch.isfinite(left))
-    edge = ALMOST[batch.dtype]
-    inside = torch.stack([(p > edge) & (p < 1 - edge) for p in outputs]).all(dim=0)
-    if float(inside.double().mean()) > 0.1:
-        bend = min(bend, _bend(left.logit(), right.logit(), middle.logit(), inside))
-    if bend < edge:
-        yield _affine("decoder", bend)
+@torch.no_grad()
+def check_code_is_used(
+    probe: Probe, target: tuple[float, float], logits: bool
+) -> Iterator[Finding]:
+    """Exchange the codes of different rows: does anybody notice? And are they of any use?"""
+    x = rows_of(probe.x, max(256, len(probe.x)))
+    mu, head = probe.model.encode(x)[:2]
+    said = probe.model.decode(mu).reshape(x.shape)
+    image, wanted = said.sigmoid() if logits else said, target[0] * x + target[1]
+    error = float((image - wanted).square().mean())
+    spread = float((wanted - wanted.mean(dim=0)).square().mean())
+    # a fresh network says what it would without weights, or hardly more: that is no fault
+    low, high = (0.0, 1.0) if logits else probe.reach.get("decode", (-math.inf, math.inf))
+    bounded = math.isfinite(low) and math.isfinite(high)
+    fresh = float((wanted - (0.5 if logits else probe.blank)).square().mean())
+    a, b = image - image.mean(), wanted - wanted.mean()
+    agree = float((a * b).mean() / (a.std() * b.std()).clamp(min=1e-300))
+    contrary = agree < -0.5 and float(a.std()) > 0.5 * float(b.std())
+    if error > 2 * spread and (contrary or (bounded and error > 2 * fresh)):
+        text = f"mean squared error {error:.3g}, the mean image's {spread:.3g}"
+        yield found("worse than the mean image", f"{text}; correlation with the data {agree:.2f}")
+    if probe.drawn_as not in (None, "logvar"):
+        return
+    z = reparameterize(mu, head, torch.Generator().manual_seed(0))
+    rate = float(kl_divergence(mu, head).mean())
+    lost = float((_fit(probe, x, z) - _fit(probe, x, z.roll(1, dims=0))).mean())
+    if not (rate < 0.15 and abs(lost) < 0.25):
+        return
+    if error < 1.5 * spread and error < 0.75 * fresh:
+        text = f"rate {rate:.2f} nats; with another image's code ln p(x|z) falls by {lost:.2f} nats"
+        yield found("the code is ignored", text)
+    else:
+        probe.untested.append(
+            "whether the code is read, which no fresh model does: train, ask again"
+        )
 
 
-def _bend(left: Tensor, right: Tensor, middle: Tensor, where: Tensor) -> float:
-    """How far the middle is from the middle, relative to the distance of the ends."""
-    off, apart = (middle - (left + right) / 2)[where], (left - right)[where]
-    size = float(apart.abs().mean()) if apart.numel() else 0.0
-    return float(off.abs().mean()) / size if size > 0 and math.isfinite(size) else math.inf
+def _fit(probe: Probe, x: Tensor, z: Tensor) -> Tensor:
+    """ln p(x|z) for each row; where the model gives none, that of a Gaussian of variance 1."""
+    if has(probe.model, "log_likelihood"):
+        return probe.model.log_likelihood(x, z)
+    return -(probe.model.decode(z).reshape(x.shape) - x).square().flatten(1).sum(dim=1) / 2
 
 
-def _affine(name: str, bend: float) -> Finding:
-    return Finding(
-        f"{name} without nonlinearity",
-        f"the middle of two inputs goes to the middle of two outputs, but for {bend:.0e} of their"
-        " distance: however many layers, one matrix",
-        "put an activation after each hidden layer",
-    )
-
-
-def check_likelihood(model: nn.Module, batch: Tensor) -> Iterator[Finding]:
+# The density ------------------------------------------------------------------------------------
+@torch.no_grad()
+def check_likelihood(probe: Probe) -> Iterator[Finding]:
     """Compare log_likelihood, as a function of x, with the image that decode gives."""
-    x = 0.1 + 0.8 * rows_of(batch, max(64, len(batch))).clamp(0, 1)
-    z = model.encode(rows_of(batch, len(x)))[0].detach()
+    model, rows = probe.model, rows_of(probe.x, max(64, len(probe.x)))
+    x = 0.1 + 0.8 * rows if probe.inside else rows
+    unit = 1.0 if probe.inside else float(x.std().clamp(min=1e-300))
+    z = model.encode(rows)[0]
     dice = torch.Generator().manual_seed(0)
-    step = 1e-4 if x.dtype == torch.float64 else 1e-2
+    step = (1e-4 if probe.exact else 1e-2) * unit
     v = torch.randint(0, 2, x.shape, generator=dice).to(x.dtype) * 2 - 1
     half = torch.randint(0, 2, x.shape[1:], generator=dice).to(x.dtype)
 
@@ -154,19 +241,19 @@ def check_likelihood(model: nn.Module, batch: Tensor) -> Iterator[Finding]:
         up, down = (model.log_likelihood(at + s * step * direction, z) for s in (1, -1))
         return (up - down) / (2 * step)
 
-    elsewhere = x + 0.1 * (1 - half) * (0.5 - x)
+    elsewhere = x + 0.1 * (1 - half) * (x.mean() - x)
     one, other = slope(x, v * half), slope(elsewhere, v * half)
     if float((one - other).abs().max()) > 0.05 * float(one.abs().mean()):
         return  # pixels depend on each other given the code: there is no one image to compare with
-    x_hat = model.decode(z).reshape(x.shape)
-    if not bool(((x_hat > 0) & (x_hat < 1)).all()):
-        return
-    features = {
-        "logit": torch.logit(x_hat),
-        "difference": x_hat - x,
-        "sign": torch.sign(x_hat - x),
-        "probability": x_hat,
-    }
+    said = model.decode(z).reshape(x.shape)
+    features = {"difference": said - x, "sign": torch.sign(said - x)}
+    probable = bool(((said > 0) & (said < 1)).all())
+    if probable:
+        features["logit"] = torch.logit(said)
+    if probe.inside:
+        features["as it is"] = said
+        features["exchanged"] = (said - x) / (x * (1 - x))
+        features["exchanged logits"] = said - torch.sigmoid(x)
     measured = slope(x, v).double()
     fits = {}
     for name, feature in features.items():
@@ -175,65 +262,28 @@ def check_likelihood(model: nn.Module, batch: Tensor) -> Iterator[Finding]:
         left = float(((measured - r * expected) ** 2).mean() / (measured**2).mean().clamp(1e-300))
         fits[name] = left, r
     (left, r), best = min((fits[name], name) for name in fits)
-    d = math.prod(x.shape[1:])
-    if left < 1e-4 and best == "probability":
-        yield Finding(
-            "sigmoid twice",
-            "the cross-entropy takes the decoder's probabilities for logits:"
-            f" its own probabilities reach from {0.5:.2f} to {1 / (1 + math.exp(-1)):.2f} only",
-            "give the loss logits, or take the one that expects probabilities",
-        )
+    d = probe.d
+    if left < 1e-4 and best == "as it is":
+        if probe.says_probabilities:
+            text = (
+                "the cross-entropy takes the decoder's probabilities for logits: its own"
+                f" probabilities reach from {0.5:.2f} to {1 / (1 + math.exp(-1)):.2f} only"
+            )
+            yield found("sigmoid twice", text)
+        else:
+            text = (
+                f"log_likelihood is right for logits, and decode gives them, from {said.min():.2f}"
+            )
+            yield found("no sigmoid", f"{text} to {said.max():.2f}: what is drawn is no image")
+    elif left < 1e-4 and best.startswith("exchanged"):
+        yield found("arguments exchanged", "log_likelihood takes the image for the prediction")
     elif left < 1e-2 and r < 0:
-        yield Finding(
-            "sign of the log-likelihood",
-            "it falls where the image comes nearer to the reconstruction",
-            "ln p(x|z) is minus the error",
-        )
-    elif left < 1e-4 and best == "logit" and abs(r - 1) > 1e-2:
+        text = "it falls where the image comes nearer to the reconstruction"
+        yield found("sign of the log-likelihood", text)
+    elif left < 1e-4 and best == "logit" and abs(r - 1) > 1e-2 and probe.inside:
         mean = d > 1 and abs(r * d - 1) < 1e-2
-        yield Finding(
-            "scale of the log-likelihood",
-            f"it is {r:.3g} times the sum over {d} pixels" + (": a mean" if mean else ""),
-            "ln p(x|z) is a sum over pixels",
-        )
-    elif left > 0.5:
-        yield Finding(
-            "log_likelihood and decode disagree",
-            f"the image of decode explains {1 - left:.0%} of how log_likelihood changes with x",
-            "both must use the same network, with one sigmoid",
-        )
-
-
-def check_code_is_used(model: nn.Module, batch: Tensor) -> Iterator[Finding]:
-    """Exchange the codes of different rows: does anybody notice?"""
-    x = rows_of(batch, max(256, len(batch)))
-    mu, logvar = model.encode(x)
-    dice = torch.Generator().manual_seed(0)
-    z = reparameterize(mu, logvar, dice)
-    other = z.roll(1, dims=0)
-    rate = float(kl_divergence(mu, logvar).mean())
-    lost = float((_fit(model, x, z) - _fit(model, x, other)).mean())
-    error = float((model.decode(mu).reshape(x.shape) - x).square().mean())
-    spread = float((x - x.mean(dim=0)).square().mean())
-    # a fresh network ignores its code too, and is healthy: it says 1/2 for every pixel
-    trained = error < 1.5 * spread and error < 0.75 * float((x - 0.5).square().mean())
-    if rate < 0.15 and abs(lost) < 0.25 and trained:
-        yield Finding(
-            "the code is ignored",
-            f"rate {rate:.2f} nats; with another image's code ln p(x|z) falls by {lost:.2f} nats",
-            "weaken the decoder or the weight of the KL; early in training, wait",
-        )
-
-
-def _fit(model: nn.Module, x: Tensor, z: Tensor) -> Tensor:
-    """ln p(x|z) for each row; where the model gives none, that of a Gaussian of variance 1."""
-    if callable(getattr(model, "log_likelihood", None)):
-        return model.log_likelihood(x, z)
-    return -(model.decode(z).reshape(x.shape) - x).square().flatten(1).sum(dim=1) / 2
-
-
-def _decoded(model: nn.Module, batch: Tensor, *, scale: float) -> Tensor:
-    mu, _ = model.encode(batch)
-    dice = torch.Generator().manual_seed(0)
-    wide = scale * torch.randn((256, mu.shape[1]), generator=dice, dtype=mu.dtype)
-    return model.decode(torch.cat([mu, wide]))
+        text = f"it is {r:.3g} times the sum over {d} pixels" + (": a mean" if mean else "")
+        yield found("scale of the log-likelihood", text)
+    elif left > 0.5 and probable:
+        text = f"the image of decode explains {1 - left:.0%} of how log_likelihood changes with x"
+        yield found("log_likelihood and decode disagree", text)

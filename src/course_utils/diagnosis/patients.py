@@ -1,7 +1,7 @@
 """The broken VAEs of chapter 15: each is the healthy one with one wrong line.
 
-``PATIENTS`` holds the twelve of the chapter; their relatives come after it. They are here for the
-chapter and for the tests of ``diagnose``; nothing else should import them.
+``PATIENTS`` holds the twelve of the chapter; the relatives that it shows come after it. Nothing but
+the chapter and the tests should import them.
 """
 
 from collections.abc import Callable
@@ -169,7 +169,7 @@ PATIENTS = (
 )
 
 
-# The others -------------------------------------------------------------------------------------
+# Relatives, named before any training -------------------------------------------------------------
 class DetachedCode(VAE):
     """No gradient through the sample."""
 
@@ -190,16 +190,6 @@ class LibraryNormal(VAE):
         return torch.normal(mu, torch.exp(logvar / 2), generator=generator)
 
 
-class DetachedWidth(VAE):
-    """A width that the reconstruction cannot move."""
-
-    def reparameterize(
-        self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Draw with a width that is a number."""
-        return mu + (super().reparameterize(mu, logvar, generator) - mu).detach()
-
-
 class OneNoisePerRow(VAE):
     """One number of noise for all code numbers of a row."""
 
@@ -208,76 +198,6 @@ class OneNoisePerRow(VAE):
     ) -> Tensor:
         """Draw (n, 1)."""
         return mu + torch.exp(logvar / 2) * torch.randn(len(mu), 1, generator=generator)
-
-
-class OneNoiseForAll(VAE):
-    """One row of noise for all rows."""
-
-    def reparameterize(
-        self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Draw (k,)."""
-        return mu + torch.exp(logvar / 2) * torch.randn(mu.shape[1], generator=generator)
-
-
-class SameNoise(VAE):
-    """Seeded at every call."""
-
-    def reparameterize(
-        self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Draw the same numbers again."""
-        return super().reparameterize(mu, logvar, torch.Generator().manual_seed(0))
-
-
-class UniformNoise(VAE):
-    """rand for randn."""
-
-    def reparameterize(
-        self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Draw between 0 and 1."""
-        return mu + torch.exp(logvar / 2) * torch.rand(mu.shape, generator=generator)
-
-
-class LogvarAsWidth(VAE):
-    """The head's number itself as the width."""
-
-    def reparameterize(
-        self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Draw with a width that may be negative."""
-        return mu + logvar * torch.randn(mu.shape, generator=generator)
-
-
-class NoWidth(VAE):
-    """σ ignored."""
-
-    def reparameterize(
-        self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Draw with width one."""
-        return mu + torch.randn(mu.shape, generator=generator)
-
-
-class NoNoise(VAE):
-    """A plain autoencoder with a KL."""
-
-    def reparameterize(
-        self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Return the mean."""
-        return mu
-
-
-class MeanAtEvaluation(VAE):
-    """Draws in training only: its test "ELBO" is none."""
-
-    def reparameterize(
-        self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Draw, or not."""
-        return super().reparameterize(mu, logvar, generator) if self.training else mu
 
 
 class ReluOnLogvar(VAE):
@@ -289,24 +209,6 @@ class ReluOnLogvar(VAE):
         return mu, torch.relu(logvar)
 
 
-class ReluOnSigma(VAE):
-    """Widths of exactly zero."""
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode; σ is a ReLU of the head."""
-        mu, a = super().encode(x)
-        return mu, 2 * torch.log(torch.relu(a))
-
-
-class SoftplusOnMean(VAE):
-    """Never negative, and never zero."""
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode; every mean is above zero."""
-        mu, logvar = super().encode(x)
-        return F.softplus(mu), logvar
-
-
 class SigmoidTwice(VAE):
     """Probabilities where the loss expects logits."""
 
@@ -316,69 +218,14 @@ class SigmoidTwice(VAE):
         return -F.binary_cross_entropy_with_logits(p, x, reduction="none").sum(dim=1)
 
 
-class AveragedLikelihood(VAE):
-    """A mean over pixels inside the model."""
-
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """Compute the cross-entropy per pixel."""
-        return super().log_likelihood(x, z) / x.shape[1]
-
-
-class LinearDecoder(VAE):
-    """A nonlinear encoder, a decoder of one matrix."""
-
-    def __init__(self, *sizes: int) -> None:
-        """Build the VAE, then take the activations out of the decoder."""
-        super().__init__(*sizes)
-        self.decoder.hidden = nn.Sequential(
-            *(part for part in self.decoder.hidden if isinstance(part, nn.Linear))
-        )
-
-
-class DropoutForEver(VAE):
-    """Dropout that does not know the mode."""
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode a thinned image."""
-        return super().encode(F.dropout(x, 0.1, training=True))
-
-
 def kl_of_log_sigma(mu: Tensor, logvar: Tensor) -> Tensor:
     """Read the second head as ln σ."""
     return 0.5 * (mu**2 + torch.exp(2 * logvar) - 1 - 2 * logvar).sum(dim=1)
 
 
-def kl_without_half(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Forget the ½."""
-    return (mu**2 + torch.exp(logvar) - 1 - logvar).sum(dim=1)
-
-
-def kl_averaged(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Take the mean over code numbers."""
-    return 0.5 * (mu**2 + torch.exp(logvar) - 1 - logvar).mean(dim=1)
-
-
 def kl_without_one(mu: Tensor, logvar: Tensor) -> Tensor:
     """Forget the −1: the same gradients, another number."""
     return 0.5 * (mu**2 + torch.exp(logvar) - logvar).sum(dim=1)
-
-
-def kl_with_plus_logvar(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Turn one sign."""
-    return 0.5 * (mu**2 + torch.exp(logvar) - 1 + logvar).sum(dim=1)
-
-
-def kl_over_everything(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Sum over rows too."""
-    return 0.5 * (mu**2 + torch.exp(logvar) - 1 - logvar).sum()
-
-
-def mean_against_mean(
-    model: VAE, x: Tensor, generator: torch.Generator | None = None, *, beta: float = 1.0
-) -> Tensor:
-    """Average the squared error over pixels and the KL over code numbers."""
-    recon_x, mu, logvar = model(x, generator)
-    return F.mse_loss(recon_x, x) + beta * kl_averaged(mu, logvar).mean()
 
 
 def beta_on_the_wrong_term(

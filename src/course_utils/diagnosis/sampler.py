@@ -6,15 +6,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from course_utils.diagnosis.probe import Finding, catch_code
+from course_utils.diagnosis.faults import found
+from course_utils.diagnosis.probe import Finding, Probe, catch_code, rows_of
 
 LEVELS = (-4.0, -2.5, -1.0, 0.7, 1.5, 2.5)  # of logvar: far from 0, where most widths agree
+POSITIVE = (0.02, 0.08, 0.3, 0.9, 2.0, 4.0)  # for a head that is never negative
 ERRORS = 6.0  # standard errors: a healthy sampler is further off once in 500 million tests
-Run = Callable[[nn.Module, int], Any]  # run(model, seed) calls the model, or a loss of it
+Run = Callable[[nn.Module, Tensor, int], Any]  # run(model, x, seed) calls the model, or a loss
 
-# What the noise may have been scaled by. The logarithm of a standard normal number's size has the
-# mean -0.635 and the standard deviation 1.11.
+# What the noise may have been scaled by, and what the head is where that is right. The logarithm of
+# a standard normal number's size has the mean -0.635 and the standard deviation 1.11.
 WIDTHS: dict[str, Callable[[Tensor], Tensor]] = {
     "exp(logvar / 2)": lambda v: torch.exp(v / 2),
     "exp(logvar)": torch.exp,
@@ -25,52 +28,71 @@ WIDTHS: dict[str, Callable[[Tensor], Tensor]] = {
     "2^(logvar / 2)": lambda v: 2 ** (v / 2),
     "2^logvar": lambda v: 2**v,
     "1": torch.ones_like,
+    "softplus(logvar)": F.softplus,
+    "sqrt(logvar)": lambda v: torch.sqrt(v.abs()),
+    "sqrt(softplus(logvar))": lambda v: torch.sqrt(F.softplus(v)),
 }
 RIGHT = "exp(logvar / 2)"
+MEANING = {
+    "exp(logvar / 2)": "logvar",
+    "exp(logvar)": "ln σ",
+    "logvar": "σ",
+    "sqrt(logvar)": "σ²",
+    "softplus(logvar)": "σ before softplus",
+    "sqrt(softplus(logvar))": "σ² before softplus",
+}
 MEAN_LOG_SIZE, SD_LOG_SIZE = -0.6352, 1.1107
+ROWS = 4096  # codes drawn
 
 
-def check_sampler(
-    run: Run, model: nn.Module, n: int, k: int, dtype: torch.dtype, where: str
-) -> list[Finding]:
-    """Look at the codes that ``run`` draws for known mu and logvar, (n, k) each of type ``dtype``.
+def check_sampler(probe: Probe, run: Run, where: str) -> list[Finding]:
+    """Look at the codes that ``run`` draws for known mu and second head, (n, k) each.
 
     Nothing is found where ``run`` does not ask this encoder, or this decoder, or changes the shape.
     """
+    n = ROWS if probe.d <= ROWS else ROWS // 4
+    x, k, dtype = rows_of(probe.x, n), probe.k, probe.x.dtype
+    levels = POSITIVE if probe.heads[0] > 0 else LEVELS
     dice = torch.Generator().manual_seed(n + k)
     mu = 3 * torch.randn(n, k, generator=dice, dtype=dtype)
-    place = torch.randint(len(LEVELS), (n, k), generator=dice)
-    logvar = torch.tensor(LEVELS, dtype=dtype)[place]
+    place = torch.randint(len(levels), (n, k), generator=dice)
+    head = torch.tensor(levels, dtype=dtype)[place]
     mu.requires_grad_()
-    logvar.requires_grad_()
+    head.requires_grad_()
 
-    def draw(seed: int, m: Tensor = mu, v: Tensor = logvar) -> Tensor | None:
-        return catch_code(lambda watched: run(watched, seed), model, m, v)
+    def draw(seed: int, m: Tensor = mu, v: Tensor = head) -> Tensor | None:
+        try:
+            return catch_code(lambda watched: run(watched, x, seed), probe.model, m, v)
+        except Exception:  # a model that takes one number of rows only: the caller's, many times
+            own = len(probe.x)
+            parts = [
+                catch_code(
+                    lambda watched, s=seed + 10 * i: run(watched, probe.x, s),  # type: ignore[misc]
+                    probe.model,
+                    m.roll(-i, 0)[:own],
+                    v.roll(-i, 0)[:own],
+                )
+                for i in range(0, n, own)
+            ]
+            known = [part for part in parts if part is not None]
+            return torch.cat(known)[:n] if len(known) == len(parts) else None
 
     z, another = draw(1), draw(2)
     if z is None or another is None:
+        probe.untested.append(f"the noise in {where}: it does not decode one code a row of encode")
         return []
     noise = (z - mu).detach()
     if not torch.isfinite(noise).all():
         share = float((~torch.isfinite(noise)).double().mean())
-        return [
-            Finding(
-                "code not finite",
-                f"{share:.0%} of the codes, for logvar from {LEVELS[0]:g} to {LEVELS[-1]:g}",
-                "look for a logarithm or a root of a negative number between logvar and z",
-            )
-        ]
+        text = f"{share:.0%} of the codes, for logvar from {levels[0]:g} to {levels[-1]:g}"
+        return [found("code not finite", text)]
     if noise.abs().max() == 0:
-        return [
-            Finding(
-                "no noise",
-                f"in {where} z - mu is exactly 0 at every logvar: the mean code is decoded",
-                "draw z = mu + exp(logvar / 2) * eps: at the mean code the loss is no bound",
-            )
-        ]
-    found = list(_dependence(noise, (another - mu).detach(), place))
-    found += _distribution(noise, mu.detach(), place, shared=bool(found))
-    return found + list(_gradients(z, mu, logvar, draw))
+        text = f"in {where} z - mu is exactly 0 at every logvar: the mean code is decoded"
+        return [found("no noise", text)]
+    findings = list(_dependence(noise, (another - mu).detach(), place))
+    width, name = _distribution(noise, mu.detach(), place, levels, shared=bool(findings))
+    probe.drawn_as = MEANING.get(name)
+    return findings + width + list(_gradients(z, mu, head, draw))
 
 
 def _dependence(noise: Tensor, another: Tensor, place: Tensor) -> Iterator[Finding]:
@@ -78,27 +100,18 @@ def _dependence(noise: Tensor, another: Tensor, place: Tensor) -> Iterator[Findi
     signs = torch.sign(noise).double()
     limit = ERRORS / math.sqrt(len(signs) - 1)
     if torch.equal(noise, another):
-        yield Finding(
-            "the same noise at every call",
-            "two calls with different seeds draw the same numbers",
-            "seed once, at the start of the program, never inside the model",
-        )
+        text = "two calls with different seeds draw the same numbers"
+        yield found("the same noise at every call", text)
     signs = signs - signs.mean()  # noise that is always positive is not shared for that
     rows = float((signs[1:] * signs[:-1]).mean())
     if abs(rows) > limit or _same_down_the_rows(noise, place):
-        yield Finding(
-            "noise shared by rows",
-            f"signs of the noise of neighbouring rows are correlated, {rows:.2f}",
-            "draw eps of the shape of mu, (n, k)",
-        )
+        text = f"signs of the noise of neighbouring rows are correlated, {rows:.2f}"
+        yield found("noise shared by rows", text)
     elif signs.shape[1] > 1:
         across = float((signs[:, 1:] * signs[:, :-1]).mean())
         if abs(across) > limit:
-            yield Finding(
-                "noise shared by code numbers",
-                f"signs of the noise of neighbouring code numbers are correlated, {across:.2f}",
-                "draw eps of the shape of mu, (n, k)",
-            )
+            text = f"signs of the noise of neighbouring code numbers are correlated, {across:.2f}"
+            yield found("noise shared by code numbers", text)
 
 
 def _same_down_the_rows(noise: Tensor, place: Tensor) -> bool:
@@ -107,58 +120,48 @@ def _same_down_the_rows(noise: Tensor, place: Tensor) -> bool:
     return float(column.max() - column.min()) < 1e-4 * float(column.abs().max())
 
 
-def _distribution(noise: Tensor, mu: Tensor, place: Tensor, *, shared: bool) -> list[Finding]:
-    """Find the width, then ask whether what is left is standard normal."""
+def _distribution(
+    noise: Tensor, mu: Tensor, place: Tensor, levels: tuple[float, ...], *, shared: bool
+) -> tuple[list[Finding], str]:
+    """Find the width, then ask whether what is left is standard normal. Return the width too."""
     slope = float((noise * mu).mean() / (mu * mu).mean())
     error = float((noise * mu).std() / (mu * mu).mean()) / math.sqrt(len(mu))
     if abs(slope) > max(ERRORS * error, 1e-6):
-        return [
-            Finding(
-                "mean of the code",
-                f"z moves by {1 + slope:.2f} for each unit of mu, not by 1",
-                "add the noise to mu: z = mu + exp(logvar / 2) * eps",
-            )
-        ]
-    levels = torch.tensor(LEVELS, dtype=torch.float64)
+        text = f"z moves by {1 + slope:.2f} for each unit of mu, not by 1"
+        return [found("mean of the code", text)], ""
+    at = torch.tensor(levels, dtype=torch.float64)
     sizes = noise.abs().double().clamp(min=1e-300).log()
-    per_level = [sizes[place == i] for i in range(len(LEVELS))]
+    per_level = [sizes[place == i] for i in range(len(levels))]
     means = torch.stack([part.mean() for part in per_level])
     errors = SD_LOG_SIZE / torch.tensor([len(part) for part in per_level]).double().sqrt()
-    best, off = RIGHT, math.inf
+    off = {}
     for name, width in WIDTHS.items():
-        rest = means - width(levels).log()
-        worst = float(((rest - rest.mean()) / errors).abs().max())
-        if worst < off:
-            best, off = name, worst
-    if best != RIGHT and off < ERRORS:
-        return [_wrong_width(best, float(means[0]), float(means[-1]))]
-    if off >= ERRORS:
-        steps = levels - levels.mean()
+        rest = means - width(at).log()
+        off[name] = float(((rest - rest.mean()) / errors).abs().max())
+    best = RIGHT if off[RIGHT] < ERRORS else min(off, key=lambda name: off[name])
+    if off[best] >= ERRORS:
+        steps = at - at.mean()
         slope = float((steps * means).sum() / (steps * steps).sum())
-        return [
-            Finding(
-                "width of the noise",
-                f"it grows like exp({slope:.2f} logvar), not like exp(logvar / 2)",
-                "scale the noise by exp(logvar / 2)",
-            )
-        ]
-    return [] if shared else _standard_normal(noise, levels[place])
+        text = f"it grows like exp({slope:.2f} logvar), not like exp(logvar / 2)"
+        return [found("width of the noise", text)], ""
+    if best != RIGHT:
+        return [_wrong_width(best, levels, means)], best
+    return ([] if shared else _standard_normal(noise, at[place])), best
 
 
-def _wrong_width(name: str, low: float, high: float) -> Finding:
+def _wrong_width(name: str, levels: tuple[float, ...], means: Tensor) -> Finding:
     mends = {
         "exp(logvar)": "exp(logvar) is the variance: take its root, exp(logvar / 2); or, if the"
         " head gives ln σ, let the KL know (2 ln σ is the logvar)",
         "1": "scale the noise by exp(logvar / 2): here σ is ignored",
     }
-    sds = [math.exp(size - MEAN_LOG_SIZE) for size in (low, high)]
-    return Finding(
-        "width of the noise",
-        f"it is {name}, not {RIGHT}: sd {sds[0]:.2g} and {sds[1]:.3g} at logvar {LEVELS[0]:g} and"
-        f" {LEVELS[-1]:g}, where {math.exp(LEVELS[0] / 2):.2g} and {math.exp(LEVELS[-1] / 2):.3g}"
-        " are right",
-        mends.get(name, "scale the noise by exp(logvar / 2)"),
+    low, high = levels[0], levels[-1]
+    sds = [math.exp(float(means[i]) - MEAN_LOG_SIZE) for i in (0, -1)]
+    text = (
+        f"it is {name}, not {RIGHT}: sd {sds[0]:.2g} and {sds[1]:.3g} at logvar {low:g} and"
+        f" {high:g}, where {math.exp(low / 2):.2g} and {math.exp(high / 2):.3g} are right"
     )
+    return found("width of the noise", text, mends.get(name, ""))
 
 
 def _standard_normal(noise: Tensor, logvar: Tensor) -> list[Finding]:
@@ -173,14 +176,8 @@ def _standard_normal(noise: Tensor, logvar: Tensor) -> list[Finding]:
     )
     if max(off) < ERRORS:
         return []
-    return [
-        Finding(
-            "noise not standard normal",
-            f"mean {mean:.2f}, mean square {square:.2f}, mean fourth power {fourth:.2f}:"
-            " 0, 1, 3 are right",
-            "draw eps with torch.randn",
-        )
-    ]
+    text = f"mean {mean:.2f}, mean square {square:.2f}, mean fourth power {fourth:.2f}"
+    return [found("noise not standard normal", text + ": 0, 1, 3 are right")]
 
 
 def _gradients(
@@ -206,15 +203,10 @@ def _gradients(
         if size > 1e-6 and float(have.abs().mean()) < 1e-3 * size:
             missing.append(name)
         elif float((have - slope).abs().mean()) > 0.02 * max(size, 1e-3):
-            yield Finding(
-                "gradient of the sample",
+            text = (
                 f"by {name}: autograd says {float(have.abs().mean()):.3g} on average, a small step"
-                f" {size:.3g}",
-                "compute z as mu + exp(logvar / 2) * eps from tensors that need gradients",
             )
+            yield found("gradient of the sample", f"{text} {size:.3g}")
     if missing:
-        yield Finding(
-            "detached sample" if "mu" in missing else "detached width",
-            f"no gradient by {' and '.join(missing)}, though a step there moves the code",
-            "write z = mu + exp(logvar / 2) * eps: no detach, no item, no torch.normal",
-        )
+        text = f"no gradient by {' and '.join(missing)}, though a step there moves the code"
+        yield found("detached sample" if "mu" in missing else "detached width", text)
