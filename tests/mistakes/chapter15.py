@@ -541,6 +541,13 @@ MISTAKES = [
         ("means spread by half",),
     ),
     Mistake(
+        "the prior in the drawn KL after all",
+        "sick-losses",
+        "(log_q - model.log_likelihood(x, z))",
+        "(log_q + 0.5 * (z**2).sum(dim=1) - model.log_likelihood(x, z))",
+        ("a drawn KL without the prior",),
+    ),
+    Mistake(
         "a ReLU on the one head",
         "sick",
         "return mu, mu",

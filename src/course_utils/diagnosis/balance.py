@@ -267,6 +267,13 @@ def _form(probe: Probe, x: Tensor, w: Weights, *, plain: bool) -> Iterator[Findi
             probe.notes.append(f"the prior has the variance {ratio:.3g}: the KL is 0 there")
             w.mean = w.variance = w.logarithm
             return
+    largest = max(map(abs, parts.values()))
+    slight = max(1e-2 * largest, 5 * w.error)
+    gone = [name for name, value in parts.items() if abs(value) < slight]
+    if len(gone) == 2:
+        text = f"it does not depend on {' and '.join(gone)}: a part is missing"
+        yield found("form of the KL", f"{text}, as the prior's in a KL that is drawn")
+        return
     usual = sorted(parts.values())[1]
     for name, value in parts.items():
         ratio = value / usual if usual else math.inf
