@@ -161,11 +161,11 @@ def _squared(x: np.ndarray, r_small: float, r_large: float) -> float:
 
 def _cases_2() -> list[Case]:
     rng = np.random.default_rng(82)
-    # two equal points, and pairs at a distance of exactly r_large
+    # two equal points, and pairs at a distance of exactly r_small and r_large
     line = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 5.0])[:, None] * np.array([[1.0, 0.0]])
     plane = rng.random((60, 2)) @ rng.normal(size=(2, 5))
     return [
-        {"x": line, "r_small": 1.5, "r_large": 3.0},
+        {"x": line, "r_small": 2.0, "r_large": 3.0},
         {"x": plane, "r_small": 0.3, "r_large": 0.6},
         {"x": rng.normal(size=(50, 4)), "r_small": 1.2, "r_large": 1.9},
     ]
