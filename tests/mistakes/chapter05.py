@@ -297,4 +297,18 @@ MISTAKES = [
         "    clean = pair[:, :64]\n    spoiled = gaussian_noise(clean, 0.3, generator)\n",
         ("spoiled once: on these pairs", "held out 1.5 dB worse"),
     ),
+    Mistake(
+        "the Wiener filter told a ninth of the noise",
+        "contest",
+        "filtered(noisy_images, predicted[name])",
+        "filtered(noisy_images, predicted[name] / 9)",
+        ("Wiener was told the true noise",),
+    ),
+    Mistake(
+        "σ for σ² in the floor",
+        "broken-check",
+        "np.tanh(seen / 0.3**2)",
+        "np.tanh(seen / 0.3)",
+        ("the floor for x = ±1",),
+    ),
 ]

@@ -374,12 +374,15 @@ def _judge_5(case: Case, came: Any) -> None:
             "other noise from another generator", "the same noise: it is not drawn from rng"
         )
     eps, ink, place = eps[:, 0], x.sum(axis=1), np.arange(len(x))
+    again = (np.asarray(other, dtype=np.float64) - x)[:, 0] / sigma  # from the other generator
     size = np.abs(eps)
     for pair, name in (
         ((eps, place), "their place in the batch"),
+        ((eps, again), "their place in the batch"),
         ((eps[1:], eps[:-1]), "the image before"),
         ((eps, ink), "the images"),
         ((size, place), "their place in the batch"),
+        ((size, np.abs(again)), "their place in the batch"),
         ((size[1:], size[:-1]), "the image before"),
     ):
         if np.ptp(pair[0]) < 1e-9:  # as for signs, which are all of one size
@@ -404,6 +407,12 @@ def _in_order_of(key: Callable[[np.ndarray], np.ndarray]) -> Any:
         return x + sigma * eps
 
     return wrong
+
+
+def _signs_by_place(x: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Two up, two down: neighbours are uncorrelated, and the place tells the sign."""
+    signs = np.array([1.0, 1.0, -1.0, -1.0])[np.arange(len(x)) % 4]
+    return x + sigma * (signs * np.abs(rng.normal(size=len(x))))[:, None]
 
 
 EXERCISE_5 = Exercise(
@@ -441,6 +450,10 @@ EXERCISE_5 = Exercise(
         Mistake(
             "the noise is sorted: it rises with the place in the batch.",
             (_in_order_of(lambda x: np.arange(len(x))),),
+        ),
+        Mistake(
+            "the sign goes by the place in the batch: every generator gives the same one there.",
+            (_signs_by_place,),
         ),
         Mistake(
             "the noise goes by the image: who knows x knows it.",

@@ -235,7 +235,11 @@ def _cases_4() -> list[Case]:
     small = np.array([[3.0, 0.0], [0.0, -1.0]])
     return [
         {"z": small, "rows": np.array([[1.0, 0.0, 0.0], [0.0, 0.6, 0.8]]), "price": 0.5},
-        {"z": _sparse(_normal(6, 5, 641)), "rows": _normal(5, 4, 642), "price": 0.01},
+        {
+            "z": np.vstack([_sparse(_normal(6, 5, 641)), np.zeros(5)]),
+            "rows": _normal(5, 4, 642),
+            "price": 0.01,
+        },
         {"z": _normal(3, 7, 643), "rows": _normal(7, 4, 644), "price": 1.5},
     ]
 
@@ -308,6 +312,12 @@ EXERCISE_4 = Exercise(
         Mistake(
             "the sum over everything. The price is a sum over units, and a mean over rows.",
             _scaled(lambda z, price: price / np.abs(z).sum(), 1, -1),
+        ),
+        Mistake(
+            "the mean over images that use a unit. One that uses none counts too, with price 0.",
+            _scaled(
+                lambda z, price: price / np.abs(z).sum(axis=1)[(z != 0).any(axis=1)].mean(), 1, -1
+            ),
         ),
         Mistake(
             "the squared codes. L1 adds up magnitudes.",
