@@ -87,7 +87,7 @@ def jacobian_norm(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def contractive_penalty(z: Tensor, w: Tensor) -> Tensor:
     """Compute ‖J‖² for one sigmoid layer from its output: Σ_i [z_i (1 − z_i)]² ‖W_·i‖².
 
-    No Jacobian is formed: k · d multiplications for the norms of the columns, k for each row.
+    No Jacobian is formed: k · d multiplications for the norms of the columns, 3 k for each row.
     For sigmoid units alone: another activation has another derivative. Defined in chapter 07.
 
     Args:
