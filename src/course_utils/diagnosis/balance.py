@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_utils.diagnosis.faults import found
+from course_utils.diagnosis.faults import finding
 from course_utils.diagnosis.probe import Answer, Finding, Probe, rows_of
 
 Reduction = Literal["sum", "mean"]
@@ -195,14 +195,14 @@ def check_kl(probe: Probe, x: Tensor, beta: float) -> tuple[list[Finding], Weigh
             text = (
                 "the loss is nan where the second head is negative, and the encoder can make it so"
             )
-            findings.append(found("logarithm of a negative head", text))
+            findings.append(finding("logarithm of a negative head", text))
     size = float(torch.cat([first.mu, first.head]).abs().max())
     if size == 0 or (not first.mu.any() and not first.head.any()):
         if beta == 0:
             return findings, None
         return [
             *findings,
-            found("no KL", "no gradient of the loss by mu and the second head"),
+            finding("no KL", "no gradient of the loss by mu and the second head"),
         ], None
     gap = float(torch.cat([first.mu - second.mu, first.head - second.head]).abs().max())
     draws = gap > 1e-9 * size if probe.exact else gap > 1e-4 * size
@@ -228,7 +228,7 @@ def check_kl(probe: Probe, x: Tensor, beta: float) -> tuple[list[Finding], Weigh
             probe.untested.append(f"the KL, which is drawn or of another prior: {text}")
         else:
             text += f": {fits['logvar'].off:.1%} of its gradient are left"
-            findings.append(found("KL not in closed form", text))
+            findings.append(finding("KL not in closed form", text))
         return findings, None
     reading = "logvar" if "logvar" in known else next(iter(known))
     w = known[reading]
@@ -236,7 +236,7 @@ def check_kl(probe: Probe, x: Tensor, beta: float) -> tuple[list[Finding], Weigh
     if reading not in ("logvar", probe.drawn_as):
         text = f"it takes the second head for {reading}: its logvar is "
         findings.append(
-            found("KL reads logvar otherwise", text + WORDS.get(reading, "that of " + reading))
+            finding("KL reads logvar otherwise", text + WORDS.get(reading, "that of " + reading))
         )
     if w.shifted and w.mean:
         probe.notes.append("the KL is least at another mean than 0: a prior with a mean of its own")
@@ -258,7 +258,7 @@ def _form(probe: Probe, x: Tensor, w: Weights, *, plain: bool) -> Iterator[Findi
     parts = {"mu²": w.mean, "σ²": w.variance, "-ln σ²": w.logarithm}
     if all(value < 0 for value in parts.values()):
         text = f"it falls by {-w.mean * len(x):.3g} for each ½ mu²: the loss has no lower bound"
-        yield found("sign of the KL", text)
+        yield finding("sign of the KL", text)
         return
     rest = _at(probe, x, 0.0) if plain else math.nan  # what is charged at the prior, per row
     if not w.equal and w.logarithm > 0 and w.mean > 0 and abs(w.variance / w.mean - 1) < 1e-2:
@@ -272,7 +272,7 @@ def _form(probe: Probe, x: Tensor, w: Weights, *, plain: bool) -> Iterator[Findi
     gone = [name for name, value in parts.items() if abs(value) < slight]
     if len(gone) == 2:
         text = f"it does not depend on {' and '.join(gone)}: a part is missing"
-        yield found("form of the KL", f"{text}, as the prior's in a KL that is drawn")
+        yield finding("form of the KL", f"{text}, as the prior's in a KL that is drawn")
         return
     usual = sorted(parts.values())[1]
     for name, value in parts.items():
@@ -283,13 +283,13 @@ def _form(probe: Probe, x: Tensor, w: Weights, *, plain: bool) -> Iterator[Findi
             text = (
                 f"the weight of ln σ² is {ratio:.3f} = 1/ln 2 times that of the others: the least"
             )
-            yield found("log2 in the KL", f"{text} KL is at σ² = {ratio:.2f}")
+            yield finding("log2 in the KL", f"{text} KL is at σ² = {ratio:.2f}")
         else:
             text = f"{name} has {ratio:.3g} times the weight of the other terms"
-            yield found("form of the KL", text)
+            yield finding("form of the KL", text)
     if w.mean and any(abs(rest / w.mean - m / 2) < 1e-3 for m in (probe.k, 1)):
         text = f"at the prior it is {rest * len(x):.3g} nats, not 0"
-        yield found("KL without its -1", text)
+        yield finding("KL without its -1", text)
 
 
 def _at(probe: Probe, x: Tensor, v: float) -> float:
@@ -429,16 +429,16 @@ def check_loss(probe: Probe, beta: float) -> tuple[list[Finding], Error | None]:
         return findings, None
     if error.name == "exchanged":
         text = "the loss is linear in what the decoder says: it takes the image for the prediction"
-        return [*findings, found("arguments exchanged", text)], error
+        return [*findings, finding("arguments exchanged", text)], error
     if error.name == "nothing":
         return [
             *findings,
-            found("no reconstruction", "no gradient by what the decoder says"),
+            finding("no reconstruction", "no gradient by what the decoder says"),
         ], error
     findings += _last_layer(probe, error)
     if error.weight < 0:
         text = f"the loss rises by {-error.weight * rows:.3g} for each unit that the error falls"
-        return [*findings, found("sign of the reconstruction", text)], error
+        return [*findings, finding("sign of the reconstruction", text)], error
     if w is not None and w.mean > 0:
         findings += _weight(probe, x, w, error, beta)
     return findings, error
@@ -448,19 +448,19 @@ def _last_layer(probe: Probe, error: Error) -> Iterator[Finding]:
     low, high = probe.reach.get("decode", (-math.inf, math.inf))
     if error.name == "cross-entropy" and "decode" in probe.reach and not probe.says_probabilities:
         text = "the loss takes what decode says for probabilities, and it says"
-        yield found("no sigmoid", f"{text} {low:.4g} to {high:.4g}, whatever its weights")
+        yield finding("no sigmoid", f"{text} {low:.4g} to {high:.4g}, whatever its weights")
     if error.name == "cross-entropy of logits" and probe.says_probabilities:
         text = (
             f"the loss takes what decode says for logits, and it says {low:.2f} to {high:.2f}: its"
         )
-        yield found("sigmoid twice", f"{text} own probabilities reach from 0.50 to 0.73 only")
+        yield finding("sigmoid twice", f"{text} own probabilities reach from 0.50 to 0.73 only")
     if error.name.startswith("cross-entropy"):
         ends = [
             error.target[0] * float(e) + error.target[1] for e in (probe.x.min(), probe.x.max())
         ]
         if min(ends) < -1e-3 or max(ends) > 1 + 1e-3:
             text = f"a cross-entropy of data from {min(ends):.3g} to {max(ends):.3g}"
-            yield found("input range", text)
+            yield finding("input range", text)
 
 
 def _weight(probe: Probe, x: Tensor, w: Weights, error: Error, beta: float) -> Iterator[Finding]:
@@ -509,7 +509,7 @@ def _weight(probe: Probe, x: Tensor, w: Weights, error: Error, beta: float) -> I
         reasons = [(kl, weight, "reconstruction summed over rows")]
     for wanted, with_weight, name in reasons:
         if near(kl, wanted) and any(near(weight, with_weight * half) for half in halves):
-            yield found(name, evidence)
+            yield finding(name, evidence)
             return
     chosen = not likely and any(near(kl, beta / m) for m in (1, d, n)) and a_rows == r_rows
     if chosen:  # the KL has the weight that is meant: then R says which variance, if it can be
@@ -518,7 +518,7 @@ def _weight(probe: Probe, x: Tensor, w: Weights, error: Error, beta: float) -> I
         if implied <= spread or _learned(probe, x):
             return
         evidence += f"; above the variance of all data, {_number(spread)}, no code number pays"
-    yield found("weight of the KL", evidence)
+    yield finding("weight of the KL", evidence)
 
 
 def _here(probe: Probe, x: Tensor, error: Error) -> Error:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from course_utils.diagnosis import networks
 from course_utils.diagnosis.balance import Error, check_loss
-from course_utils.diagnosis.faults import found
+from course_utils.diagnosis.faults import finding
 from course_utils.diagnosis.probe import (
     Finding,
     Probe,
@@ -82,9 +82,9 @@ def _examine(model: nn.Module, batch: Tensor, loss: Loss | None, beta: float, se
     findings: list[Finding] = []
     if not batch.is_floating_point():
         text = f"data of type {batch.dtype}, from {float(batch.min()):g} to {float(batch.max()):g}"
-        findings.append(found("input range", text, "x.float() / 255"))
+        findings.append(finding("input range", text, "x.float() / 255"))
     if not bool(torch.isfinite(batch.double()).all()):
-        return Report([found("data not finite", "nan or infinite entries")])
+        return Report([finding("data not finite", "nan or infinite entries")])
     floats = [w.dtype for w in model.parameters() if w.is_floating_point()]
     own = floats[0] if floats else batch.dtype if batch.is_floating_point() else torch.float32
     probe, problems = None, list[Finding]()
@@ -207,7 +207,7 @@ def _no_probabilities(probe: Probe) -> Iterable[Finding]:
     if bool(((said < 0) | (said > 1)).any()):
         share = float(((said < 0) | (said > 1)).double().mean())
         text = f"{share:.0%} of the decoder's outputs are no probabilities: {float(said.min()):.2f}"
-        yield found("no sigmoid", f"{text} to {float(said.max()):.2f}")
+        yield finding("no sigmoid", f"{text} to {float(said.max()):.2f}")
 
 
 # Does it run? -----------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def _runs_at_all(probe: Probe) -> list[Finding]:
         if not bool(torch.isfinite(tensor).all()):
             share = float((~torch.isfinite(tensor)).double().mean())
             text = f"{share:.0%} of {name} is nan or infinite (recon_x needs mu)"
-            return [found("not finite", text, "lower the rate; look for log(0)")]
+            return [finding("not finite", text, "lower the rate; look for log(0)")]
     return [] if probe.loss is None else _loss_runs(probe, head)
 
 
@@ -258,14 +258,16 @@ def _loss_runs(probe: Probe, head: Tensor) -> list[Finding]:
             value = run_loss(probe.loss, probe.model.train(), x, seed)
             if not isinstance(value, Tensor):
                 if isinstance(value, float | int):
-                    return [found("loss without gradient", f"the loss is a {type(value).__name__}")]
+                    return [
+                        finding("loss without gradient", f"the loss is a {type(value).__name__}")
+                    ]
                 return [
                     _shapes("loss", value, "one number, a tensor: the total that is trained on")
                 ]
             if value.numel() != 1:
                 return [_shapes("loss", value, "one number")]
             if not value.requires_grad:
-                return [found("loss without gradient", "no weight moves the loss")]
+                return [finding("loss without gradient", "no weight moves the loss")]
             weights = [w for w in probe.model.parameters() if w.requires_grad]
             pulls = torch.autograd.grad(value, weights, allow_unused=True) if weights else ()
             number = float(value.detach())
@@ -282,7 +284,7 @@ def _loss_runs(probe: Probe, head: Tensor) -> list[Finding]:
                 mend = "scale the data, or clamp logvar" if max(-low, high) > limit else ""
                 least = torch.finfo(x.dtype).eps
                 usual = f"1 + 1e-8 is 1 in {kind} (steps of {least:.1g}): take the loss from logits"
-                return [found("not finite", text, mend or usual)]
+                return [finding("not finite", text, mend or usual)]
     except Exception as error:
         return [_raised("loss", error)]
     return []
@@ -297,11 +299,11 @@ def _shapes(name: str, given: Any, expected: str) -> Finding:
         shapes = f"a {type(given).__name__}"
         if isinstance(given, dict):
             shapes += f" of {', '.join(map(str, given))}"
-    return found("shapes", f"{name} gives {shapes}, expected {expected}", f"return {expected}")
+    return finding("shapes", f"{name} gives {shapes}, expected {expected}", f"return {expected}")
 
 
 def _raised(where: str, error: Exception) -> Finding:
-    return found("exception", f"{where}: {type(error).__name__}: {_first_line(error)}")
+    return finding("exception", f"{where}: {type(error).__name__}: {_first_line(error)}")
 
 
 def _first_line(error: Exception) -> str:

@@ -197,6 +197,6 @@ FAULTS = {
 }
 
 
-def found(name: str, evidence: str, mend: str = "") -> Finding:
+def finding(name: str, evidence: str, mend: str = "") -> Finding:
     """Make the finding of a fault of the table, with its usual mend where none is given."""
     return Finding(name, evidence, mend or FAULTS[name].mend)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from course_utils.diagnosis.faults import found
+from course_utils.diagnosis.faults import finding
 from course_utils.diagnosis.probe import Finding, Probe, has, rows_of
 from course_utils.vae.small import kl_divergence, reparameterize
 
@@ -68,12 +68,12 @@ def check_reach(probe: Probe, needs: bool, target: tuple[float, float]) -> Itera
     says = f"data from {low:g} to {high:g}; decode says {least:.4g} to {most:.4g}, whatever weights"
     if low < least - slack or high > most + slack:
         name = "input range" if (least, most) == (0, 1) else "decoder cannot reach the data"
-        yield found("input range" if probe.says_probabilities else name, says)
+        yield finding("input range" if probe.says_probabilities else name, says)
     elif needs and (low < 0 or high > 1):
-        yield found("input range", f"data from {low:g} to {high:g}: a cross-entropy needs [0, 1]")
+        yield finding("input range", f"data from {low:g} to {high:g}: a cross-entropy needs [0, 1]")
     elif probe.says_probabilities and most > 0.5 and 0 < high < 0.05 and low >= 0:
         text = f"the brightest pixel is {high:.3g}: divided by 255 twice?"
-        yield found("input range", text, "ToTensor divides already: scale to [0, 1] once")
+        yield finding("input range", text, "ToTensor divides already: scale to [0, 1] once")
 
 
 @torch.no_grad()
@@ -88,15 +88,15 @@ def check_heads(probe: Probe) -> Iterator[Finding]:
     nothing = torch.isneginf(width) | ((width == 0) & a_width)
     if bool(nothing.any()):
         share = float(nothing.double().mean())
-        yield found("sigma is zero", f"{share:.0%} of the widths are exactly 0 (logvar = -inf)")
+        yield finding("sigma is zero", f"{share:.0%} of the widths are exactly 0 (logvar = -inf)")
     reach = {name: probe.reach.get(name, (-math.inf, math.inf)) for name in ("mean", "width")}
     usual = not a_width and probe.drawn_as in (None, "logvar")
     if reach["mean"][0] >= 0:
-        yield found(
+        yield finding(
             "mean never negative", f"smallest {float(mean.min()):.2g}, whatever the weights"
         )
     if reach["width"][0] >= 0 and usual:
-        yield found(
+        yield finding(
             "logvar never negative", f"smallest {float(width.min()):.2g}, whatever the weights"
         )
     narrow = {}
@@ -106,7 +106,7 @@ def check_heads(probe: Probe) -> Iterator[Finding]:
         narrow["logvar"] = reach["width"]
     if narrow:
         text = " and ".join(f"{name} from {a:.3g} to {b:.3g}" for name, (a, b) in narrow.items())
-        yield found("activation on the heads", f"{text}, whatever input and weights")
+        yield finding("activation on the heads", f"{text}, whatever input and weights")
 
 
 # Middles ----------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def check_nonlinearity(probe: Probe) -> Iterator[Finding]:
         bends.append([_bend(*parts) for parts in zip(*ends, strict=True)])
     least = min(max(column) for column in zip(*bends, strict=True))
     if least < edge:
-        yield found("encoder without nonlinearity", _affine(least))
+        yield finding("encoder without nonlinearity", _affine(least))
     low, high = probe.reach.get("decode", (-math.inf, math.inf))
     bounded = math.isfinite(low) and math.isfinite(high)
     u, v = torch.randn(2, 64, probe.k, generator=dice, dtype=probe.x.dtype)
@@ -143,7 +143,7 @@ def check_nonlinearity(probe: Probe) -> Iterator[Finding]:
                 before.append(_bend(*(p[inside].logit() for p in parts)))
     bend = min(max(plain), max(before, default=math.inf))
     if bend < edge:
-        yield found("decoder without nonlinearity", _affine(bend))
+        yield finding("decoder without nonlinearity", _affine(bend))
 
 
 def _bend(left: Tensor, right: Tensor, middle: Tensor) -> float:
@@ -177,7 +177,7 @@ def check_randomness(probe: Probe) -> Iterator[Finding]:
         difference = float((ask() - ask()).square().mean().sqrt())
         if difference > 0:
             text = f"two calls of {name} differ by {difference:.2g} a number (root mean square)"
-            yield found("random at evaluation", text)
+            yield finding("random at evaluation", text)
 
 
 @torch.no_grad()
@@ -200,7 +200,7 @@ def check_code_is_used(
     contrary = agree < -0.5 and float(a.std()) > 0.5 * float(b.std())
     if error > 2 * spread and (contrary or (bounded and error > 2 * fresh)):
         text = f"mean squared error {error:.3g}, the mean image's {spread:.3g}"
-        yield found("worse than the mean image", f"{text}; correlation with the data {agree:.2f}")
+        yield finding("worse than the mean image", f"{text}; correlation with the data {agree:.2f}")
     if probe.drawn_as not in (None, "logvar"):
         return
     z = reparameterize(mu, head, torch.Generator().manual_seed(0))
@@ -210,7 +210,7 @@ def check_code_is_used(
         return
     if error < 1.5 * spread and error < 0.75 * fresh:
         text = f"rate {rate:.2f} nats; with another image's code ln p(x|z) falls by {lost:.2f} nats"
-        yield found("the code is ignored", text)
+        yield finding("the code is ignored", text)
     else:
         probe.untested.append(
             "whether the code is read, which no fresh model does: train, ask again"
@@ -269,21 +269,21 @@ def check_likelihood(probe: Probe) -> Iterator[Finding]:
                 "the cross-entropy takes the decoder's probabilities for logits: its own"
                 f" probabilities reach from {0.5:.2f} to {1 / (1 + math.exp(-1)):.2f} only"
             )
-            yield found("sigmoid twice", text)
+            yield finding("sigmoid twice", text)
         else:
             text = (
                 f"log_likelihood is right for logits, and decode gives them, from {said.min():.2f}"
             )
-            yield found("no sigmoid", f"{text} to {said.max():.2f}: what is drawn is no image")
+            yield finding("no sigmoid", f"{text} to {said.max():.2f}: what is drawn is no image")
     elif left < 1e-4 and best.startswith("exchanged"):
-        yield found("arguments exchanged", "log_likelihood takes the image for the prediction")
+        yield finding("arguments exchanged", "log_likelihood takes the image for the prediction")
     elif left < 1e-2 and r < 0:
         text = "it falls where the image comes nearer to the reconstruction"
-        yield found("sign of the log-likelihood", text)
+        yield finding("sign of the log-likelihood", text)
     elif left < 1e-4 and best == "logit" and abs(r - 1) > 1e-2 and probe.inside:
         mean = d > 1 and abs(r * d - 1) < 1e-2
         text = f"it is {r:.3g} times the sum over {d} pixels" + (": a mean" if mean else "")
-        yield found("scale of the log-likelihood", text)
+        yield finding("scale of the log-likelihood", text)
     elif left > 0.5 and probable:
         text = f"the image of decode explains {1 - left:.0%} of how log_likelihood changes with x"
-        yield found("log_likelihood and decode disagree", text)
+        yield finding("log_likelihood and decode disagree", text)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.diagnosis.faults import found
+from course_utils.diagnosis.faults import finding
 from course_utils.diagnosis.probe import Finding, Probe, catch_code, rows_of
 
 LEVELS = (-4.0, -2.5, -1.0, 0.7, 1.5, 2.5)  # of logvar: far from 0, where most widths agree
@@ -85,10 +85,10 @@ def check_sampler(probe: Probe, run: Run, where: str) -> list[Finding]:
     if not torch.isfinite(noise).all():
         share = float((~torch.isfinite(noise)).double().mean())
         text = f"{share:.0%} of the codes, for logvar from {levels[0]:g} to {levels[-1]:g}"
-        return [found("code not finite", text)]
+        return [finding("code not finite", text)]
     if noise.abs().max() == 0:
         text = f"in {where} z - mu is exactly 0 at every logvar: the mean code is decoded"
-        return [found("no noise", text)]
+        return [finding("no noise", text)]
     findings = list(_dependence(noise, (another - mu).detach(), place))
     width, name = _distribution(noise, mu.detach(), place, levels, shared=bool(findings))
     probe.drawn_as = MEANING.get(name)
@@ -101,17 +101,17 @@ def _dependence(noise: Tensor, another: Tensor, place: Tensor) -> Iterator[Findi
     limit = ERRORS / math.sqrt(len(signs) - 1)
     if torch.equal(noise, another):
         text = "two calls with different seeds draw the same numbers"
-        yield found("the same noise at every call", text)
+        yield finding("the same noise at every call", text)
     signs = signs - signs.mean()  # noise that is always positive is not shared for that
     rows = float((signs[1:] * signs[:-1]).mean())
     if abs(rows) > limit or _same_down_the_rows(noise, place):
         text = f"signs of the noise of neighbouring rows are correlated, {rows:.2f}"
-        yield found("noise shared by rows", text)
+        yield finding("noise shared by rows", text)
     elif signs.shape[1] > 1:
         across = float((signs[:, 1:] * signs[:, :-1]).mean())
         if abs(across) > limit:
             text = f"signs of the noise of neighbouring code numbers are correlated, {across:.2f}"
-            yield found("noise shared by code numbers", text)
+            yield finding("noise shared by code numbers", text)
 
 
 def _same_down_the_rows(noise: Tensor, place: Tensor) -> bool:
@@ -128,7 +128,7 @@ def _distribution(
     error = float((noise * mu).std() / (mu * mu).mean()) / math.sqrt(len(mu))
     if abs(slope) > max(ERRORS * error, 1e-6):
         text = f"z moves by {1 + slope:.2f} for each unit of mu, not by 1"
-        return [found("mean of the code", text)], ""
+        return [finding("mean of the code", text)], ""
     at = torch.tensor(levels, dtype=torch.float64)
     sizes = noise.abs().double().clamp(min=1e-300).log()
     per_level = [sizes[place == i] for i in range(len(levels))]
@@ -143,7 +143,7 @@ def _distribution(
         steps = at - at.mean()
         slope = float((steps * means).sum() / (steps * steps).sum())
         text = f"it grows like exp({slope:.2f} logvar), not like exp(logvar / 2)"
-        return [found("width of the noise", text)], ""
+        return [finding("width of the noise", text)], ""
     if best != RIGHT:
         return [_wrong_width(best, levels, means)], best
     return ([] if shared else _standard_normal(noise, at[place])), best
@@ -161,7 +161,7 @@ def _wrong_width(name: str, levels: tuple[float, ...], means: Tensor) -> Finding
         f"it is {name}, not {RIGHT}: sd {sds[0]:.2g} and {sds[1]:.3g} at logvar {low:g} and"
         f" {high:g}, where {math.exp(low / 2):.2g} and {math.exp(high / 2):.3g} are right"
     )
-    return found("width of the noise", text, mends.get(name, ""))
+    return finding("width of the noise", text, mends.get(name, ""))
 
 
 def _standard_normal(noise: Tensor, logvar: Tensor) -> list[Finding]:
@@ -177,7 +177,7 @@ def _standard_normal(noise: Tensor, logvar: Tensor) -> list[Finding]:
     if max(off) < ERRORS:
         return []
     text = f"mean {mean:.2f}, mean square {square:.2f}, mean fourth power {fourth:.2f}"
-    return [found("noise not standard normal", text + ": 0, 1, 3 are right")]
+    return [finding("noise not standard normal", text + ": 0, 1, 3 are right")]
 
 
 def _gradients(
@@ -206,7 +206,7 @@ def _gradients(
             text = (
                 f"by {name}: autograd says {float(have.abs().mean()):.3g} on average, a small step"
             )
-            yield found("gradient of the sample", f"{text} {size:.3g}")
+            yield finding("gradient of the sample", f"{text} {size:.3g}")
     if missing:
         text = f"no gradient by {' and '.join(missing)}, though a step there moves the code"
-        yield found("detached sample" if "mu" in missing else "detached width", text)
+        yield finding("detached sample" if "mu" in missing else "detached width", text)
