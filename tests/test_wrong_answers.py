@@ -1375,6 +1375,7 @@ wrong(
 )
 right("14.4", lambda m, v, t: np.diag(np.cov(m.T, bias=True)) > t, how="covariance")
 right("14.4", lambda m, v, t: [bool(np.var(c) > t) for c in m.T], how="a list")
+right("14.4", lambda m, v, t: m.var(axis=0, ddof=1) > t, how="with n − 1")
 
 kl15 = chapter15.mended_kl
 for low, high in ((-4, 2), (-10, 10), (-5, 5), (-20, 2)):

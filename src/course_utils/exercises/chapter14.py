@@ -262,13 +262,13 @@ def _cases_4() -> list[Case]:
 def _widths_that_move() -> Case:
     """Eight images whose widths differ: alone, with the mean, against it, or where the mean is far.
 
-    The fourth mean is off for one image only: its variance is just below the threshold, and its
-    mean square about the median just above.
+    The fourth mean is off for two images: its variance is just below the threshold, with n − 1
+    too, and its mean square about the median just above.
     """
     sign = np.array([1.0, -1, 1, -1, -1, 1, -1, 1])
-    one, two = np.eye(8)[3], np.eye(8)[3] - np.eye(8)[6]
-    mu = np.array([0 * sign + 0.3, 0.15 * sign, 0.08 * sign, 0.3 * one, 0.3 * two]).T
-    width = np.array([0.6 - 0.3 * sign, 0.8 - mu[:, 1], 0.8 + mu[:, 2], 0 * one + 0.9])
+    pair, two = np.eye(8)[3] + np.eye(8)[6], np.eye(8)[3] - np.eye(8)[6]
+    mu = np.array([0 * sign + 0.3, 0.15 * sign, 0.08 * sign, 0.21 * pair, 0.3 * two]).T
+    width = np.array([0.6 - 0.3 * sign, 0.8 - mu[:, 1], 0.8 + mu[:, 2], 0 * pair + 0.9])
     logvar = np.concatenate([2 * np.log(width), [3 * two**2 - 1]]).T
     return {"mu": mu, "logvar": logvar, "threshold": 0.01}
 
@@ -372,7 +372,7 @@ def free_bits(kl: np.ndarray, floor: float) -> float:
 def _cases_5() -> list[Case]:
     kl = np.random.default_rng(145).gamma(0.5, size=(12, 6)) * np.array([0.1, 0.2, 3, 1, 0.5, 0])
     return [
-        {"kl": np.array([[0.0, 2.0], [0.4, 4.0]]), "floor": 0.5},
+        {"kl": np.array([[0.0, 2.0, 0.0], [0.4, 4.0, 1.4]]), "floor": 0.5},  # silent for some
         {"kl": kl, "floor": 0.25},
         {"kl": kl, "floor": 0.6},
     ]
@@ -407,6 +407,14 @@ EXERCISE_5 = Exercise(
         Mistake(
             "a sum over images. The loss is a mean over them.",
             (lambda kl, floor: np.maximum(kl.sum(axis=0), floor).sum(),),
+        ),
+        Mistake(
+            "the mean over the images for which a unit speaks. It goes over all of the batch.",
+            (
+                lambda kl, floor: np.maximum(
+                    kl.sum(axis=0) / np.maximum((kl > 0).sum(axis=0), 1), floor
+                ).sum(),
+            ),
         ),
         Mistake(
             "the free nats subtracted: that differs by a constant, k times the floor.",
