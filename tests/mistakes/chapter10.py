@@ -353,4 +353,18 @@ MISTAKES = [
         "sigma = relu(a)",
         ("mended: every width above zero", "every logarithm and gradient finite"),
     ),
+    Mistake(
+        "one noise number for the whole row",
+        "draw-check",
+        "z = reparameterize(mu, logvar, generator)",
+        "z = mu + torch.exp(logvar / 2) * torch.randn(len(mu), 1, generator=generator)",
+        ("10.1 independently",),
+    ),
+    Mistake(
+        "two code numbers for eight",
+        "sample-check",
+        "gaussian, box = (distance[name, 8]",
+        "gaussian, box = (distance[name, 2]",
+        ("k = 8, Gaussian", "Gaussian: farther"),
+    ),
 ]

@@ -231,6 +231,7 @@ MISTAKES = [
         (
             "14.14 σ × 2: U_10 is above",
             "14.14 σ × 0.5: U_10",
+            "14.14 σ × 2, three widths: U_9",
             "14.14 β = ¼, own width: 20",
         ),
     ),
@@ -278,7 +279,7 @@ MISTAKES = [
             "precision and recall of half the line",
             "20 images",
             "blurred digits: as precise",
-            "but without recall",
+            "pixel means: without recall",
         ),
     ),
     Mistake(
@@ -466,6 +467,7 @@ MISTAKES = [
             "14.14 σ × 2: L_10 is below",
             "14.14 σ × 0.5: L_10 is below",
             "14.14 q the posterior: both",
+            "14.14 σ × 2, three widths: L_9",
         ),
     ),
     Mistake(
@@ -501,7 +503,7 @@ MISTAKES = [
         "sets",
         "grey.mean(dim=0).expand(1000, 784)",
         "grey",
-        ("14.16 pixel means, or one class", "but without recall"),
+        ("14.16 pixel means, or one class", "pixel means: without recall"),
     ),
     Mistake(
         "real digits for samples",
@@ -634,14 +636,14 @@ MISTAKES = [
         "sandwich-code",
         " - eps.shape[2] * torch.log(s)",
         "",
-        ("14.14 σ × 0.5, three widths", "14.14 three widths: p(x) over"),
+        ("14.14 σ × 0.5, three widths: U_9", "14.14 three widths: p(x) over"),
     ),
     Mistake(
         "the number of widths forgotten, for the exact draw",
         "sandwich-code",
         "torch.logsumexp(log_ratio, dim=1) + math.log(len(s))",
         "torch.logsumexp(log_ratio, dim=1)",
-        ("14.14 σ × 0.5, three widths", "14.14 three widths: p(x) over"),
+        ("14.14 σ × 0.5, three widths: U_9", "14.14 three widths: p(x) over"),
     ),
     Mistake(
         "the exact draw always in the place of a narrow one",
@@ -655,6 +657,31 @@ MISTAKES = [
         "cures-bound",
         "weights_of(found[name], small_x, three)",
         "weights_of(found[name], small_x, own, 1)",
-        ("14.13 … warm-up: L_300 loses", "14.13 … free bits: L_300 loses"),
+        (
+            "14.13 … warm-up: L_300 loses",
+            "14.13 … free bits: L_300 loses",
+            "14.13 free bits: a third",
+        ),
+    ),
+    Mistake(
+        "a fair coin for every pixel",
+        "sets",
+        "grey.mean(dim=0).expand(1000, 784)",
+        "torch.full((1000, 784), 0.5)",
+        ("pixel means: precise as well",),
+    ),
+    Mistake(
+        "a window of one pixel, which blurs nothing",
+        "sets",
+        "28), 3, 1, 1)",
+        "28), 1, 1, 0)",
+        ("but less recall", "14.16 blurred: F twice"),
+    ),
+    Mistake(
+        "a log-variance of one for a variance of one",
+        "force",
+        "(mean, 0 * logvar)",
+        "(mean, 0 * logvar + 1)",
+        ("σ = 1: within half a nat",),
     ),
 ]
