@@ -115,7 +115,7 @@ EXERCISE_2 = Exercise(
             (lambda x, w: np.linalg.pinv(w),),
         ),
         Mistake(
-            "ZᵀX without (ZᵀZ)⁻¹: right only for codes that are uncorrelated and of length one.",
+            "ZᵀX without (ZᵀZ)⁻¹: right only where ZᵀZ = I, code columns that are orthonormal.",
             (lambda x, w: (x @ w).T @ x,),
         ),
         Mistake(

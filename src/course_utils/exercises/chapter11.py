@@ -230,7 +230,7 @@ EXERCISE_3 = Exercise(
             (lambda e, d, s: -e / np.log(2) + d * np.log2(s),),
         ),
         Mistake(
-            "log2(scale) divided by d. The volume shrinks by the scale in each of d dimensions.",
+            "log2(scale) divided by d. The volume grows by the scale in each of d dimensions.",
             (lambda e, d, s: -e / (d * np.log(2)) + np.log2(s) / d,),
         ),
     ),

@@ -230,7 +230,7 @@ EXERCISE_3 = Exercise(
             ),
         ),
         Mistake(
-            "the wrong way round: the weight of the KL over that of the error.",
+            "the wrong way round. Asked is the weight of the KL over that of the error.",
             (lambda loss, x, k: 1 / beta_by_experiment(loss, x, k),),
         ),
         Mistake(
@@ -374,7 +374,7 @@ EXERCISE_5 = Exercise(
             (lambda mu, logvar: _summands(mu, logvar).mean(axis=1),),
         ),
         Mistake(
-            "log2 of the variance changes the slope at 0, by 1/ln 2 − 1.",
+            "log2 of the variance makes the slope at 0 ½ (1 − 1/ln 2), not 0.",
             (
                 lambda mu, logvar: (
                     0.5 * (mu**2 + np.exp(logvar) - 1 - logvar / np.log(2)).sum(axis=1)
