@@ -180,7 +180,7 @@ MISTAKES = [
         "survives",
         "sum(dim=(1, 2)) / m, normal",
         "sum(dim=(1, 2)) / d, normal",
-        ("along: at least 0.75",),
+        ("along: 0.75 to 1.25",),
     ),
     Mistake(
         "length for squared length towards a 7",
@@ -283,5 +283,33 @@ MISTAKES = [
         "+ 5 * z.std",
         "+ 0.5 * z.std",
         ("codes five standard deviations out",),
+    ),
+    Mistake(
+        "the whole Jacobian where its tangent part was asked for",
+        "survives",
+        "((a @ along) ** 2).sum(dim=(1, 2)) / m",
+        "((a @ b) ** 2).sum(dim=(1, 2)) / m",
+        ("along: 0.75 to 1.25 survives",),
+    ),
+    Mistake(
+        "noise for the plain network of 2 numbers too",
+        "train",
+        '"plain, 2": (squared_error_loss, 2)',
+        '"plain, 2": (denoising_loss(partial(gaussian_noise, sigma=0.6)), 2)',
+        ("off, random: plain lets through", "along: denoising and contraction keep less"),
+    ),
+    Mistake(
+        "the decoder's Jacobian at the codes of other digits",
+        "jacobians",
+        "vmap(one)(z)",
+        "vmap(one)(z.flip(0))",
+        ("it comes out mostly along the manifold",),
+    ),
+    Mistake(
+        "half the turn",
+        "walks",
+        "lengths / speed\n",
+        "lengths / speed / 2\n",
+        ("the last 3 along the manifold",),
     ),
 ]

@@ -40,6 +40,11 @@ def _above_a_number(delta: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
     return delta @ u[:, s > 1e-10] @ u[:, s > 1e-10].T
 
 
+def _short_lost(delta: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
+    u, s, _ = np.linalg.svd(jacobian, full_matrices=False)
+    return delta @ u[:, s > 1e-6 * s[0]] @ u[:, s > 1e-6 * s[0]].T
+
+
 def _by_qr(delta: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
     q = np.linalg.qr(jacobian)[0]
     return delta @ q @ q.T
@@ -73,6 +78,12 @@ EXERCISE_1 = Exercise(
             "a threshold for the singular values that is one number for all Jacobians. Columns may"
             " be very short: compare with the largest singular value.",
             (_above_a_number,),
+        ),
+        Mistake(
+            "a direction lost: one column is 10⁸ times as short as another, and still counts."
+            " JᵀJ squares the singular values, which hides it; so does a high threshold. Use J"
+            " itself.",
+            (_short_lost,),
         ),
         Mistake(
             "the change of the factors, δ (J⁺)ᵀ. Multiply by Jᵀ to have an image again.",
