@@ -394,7 +394,7 @@ def _judge_5(case: Case, came: Any) -> None:
             )
     if np.abs((elsewhere - _other_images(x))[:, 0] / sigma - eps).max() > 1e-6:
         raise Wrong(
-            "noise that is independent of the images", "other noise for other images, same rng"
+            "the same noise from a generator, for any images", "other noise from the same rng"
         )
 
 
