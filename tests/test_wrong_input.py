@@ -634,3 +634,18 @@ def test_wrong_input_gives_a_right_value_or_an_error_that_names_it(case):
         assert re.search(r"\bmust\b", message) and re.search(r"\bgot\b", message), message
         return
     assert not (problem := judge(name, key, wanted, arguments, result)), problem
+
+
+def test_an_inner_name_is_replaced_as_a_word_and_not_as_a_letter():
+    from course_utils.numpy_nn.autoencoders import train_autoencoder
+
+    arguments = CALLS["numpy_nn.autoencoders.train_autoencoder"]()
+    arguments["x_test"] = np.ones((2, 3), dtype=np.uint8)
+    with pytest.raises(TypeError) as caught:
+        train_autoencoder(**arguments)
+    assert str(caught.value) == (
+        "x_test must hold floats, got uint8, whose sums and squares overflow; for bytes: x_test / 255"
+    )
+    arguments["x_test"] = "a text"
+    with pytest.raises(TypeError, match=r"^x_test must be an array, got text: 'a text'$"):
+        train_autoencoder(**arguments)

@@ -117,7 +117,8 @@ def _renamed(error: Exception, given: dict[str, Any]) -> Iterator[Exception]:
     for name, value in given.items():
         for path, part in _parts(name, value):
             if part is culprit and path != first:
-                problem = type(error)(str(error).replace(first, path))
+                words = re.sub(rf"\b{re.escape(first)}\b", lambda _, path=path: path, str(error))
+                problem = type(error)(words)
                 problem.culprit = culprit  # type: ignore[attr-defined]
                 yield problem
 
