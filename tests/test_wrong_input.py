@@ -644,7 +644,8 @@ def test_an_inner_name_is_replaced_as_a_word_and_not_as_a_letter():
     with pytest.raises(TypeError) as caught:
         train_autoencoder(**arguments)
     assert str(caught.value) == (
-        "x_test must hold floats, got uint8, whose sums and squares overflow; for bytes: x_test / 255"
+        "x_test must hold floats, got uint8, whose sums and squares overflow;"
+        " for bytes: x_test / 255"
     )
     arguments["x_test"] = "a text"
     with pytest.raises(TypeError, match=r"^x_test must be an array, got text: 'a text'$"):

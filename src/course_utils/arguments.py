@@ -117,8 +117,8 @@ def _renamed(error: Exception, given: dict[str, Any]) -> Iterator[Exception]:
     for name, value in given.items():
         for path, part in _parts(name, value):
             if part is culprit and path != first:
-                words = re.sub(rf"\b{re.escape(first)}\b", lambda _, path=path: path, str(error))
-                problem = type(error)(words)
+                word = rf"(?<!\w){re.escape(first)}(?!\w)"  # not the letter in another word
+                problem = type(error)(re.sub(word, path, str(error)))
                 problem.culprit = culprit  # type: ignore[attr-defined]
                 yield problem
 
