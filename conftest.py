@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from hypothesis import settings
 
@@ -9,6 +10,10 @@ from course_utils import runtime
 
 # No test, and no notebook under test, notes anything in the progress of whoever runs it.
 os.environ["COURSE_PROGRESS"] = "off"
+
+# A chapter under test compares its numbers with those of the page's drawings, and writes none.
+DRAWINGS = Path(__file__).parent / "book" / "_static" / "explore" / "data"
+os.environ["COURSE_EXPLORE"] = f"compare {DRAWINGS}"
 
 # The same examples in every run: a test that fails, fails again.
 settings.register_profile("course", derandomize=True)

@@ -323,5 +323,10 @@ if __name__ == "__main__":
     sys.modules["mutants"] = sys.modules["__main__"]  # the lists import Mistake from here
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    os.environ |= {"MPLBACKEND": "agg", "COURSE_PROGRESS": "off", "PYTHONDONTWRITEBYTECODE": "1"}
+    os.environ |= {
+        "MPLBACKEND": "agg",
+        "COURSE_PROGRESS": "off",
+        "COURSE_EXPLORE": "",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     sys.exit(main())

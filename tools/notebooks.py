@@ -371,7 +371,9 @@ def refresh(root: Path, path: Path, known: dict[str, str], always: bool) -> str:
     if not always and known.get(path.name) == code_hash(root, nb):
         changed = store(path, normal_form(nb).encode())
         return "put in normal form, not executed" if changed else "up to date"
-    fresh = execute(nb, path.parent)
+    drawings = root / "book" / "_static" / "explore" / "data"
+    to_share = {"COURSE_EXPLORE": f"write {drawings}"} if drawings.is_dir() else {}
+    fresh = execute(nb, path.parent, environment={**os.environ, **to_share})
     if path.read_bytes() != before:
         raise Refused("changed on disk while it ran; its outputs are not stored")
     changed = store(path, normal_form(fresh).encode())

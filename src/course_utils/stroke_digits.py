@@ -271,6 +271,23 @@ def draw_jacobian(labels: np.ndarray, factors: np.ndarray) -> np.ndarray:
     return jacobian.reshape(len(labels), SIZE * SIZE, len(NAMES))
 
 
+def pen_path(label: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places that the pen visits for a digit, before any factor moves them.
+
+    Args:
+        label: the digit, 0 to 9.
+
+    Returns:
+        (96, 2) float64, c_s = (x_s, y_s), and (96,), the lengths ℓ_s, both in half heights of the
+        digit, as ``draw`` uses them.
+
+    Raises:
+        ValueError: ``label`` is no digit.
+    """
+    digit = as_labels("label", np.array([label]), 1, 10)[0]
+    return _PATHS[digit].copy(), _LENGTHS[digit].copy()
+
+
 class _Blots(NamedTuple):
     """The ink of S blots for each of n images, taken apart into columns and rows."""
 

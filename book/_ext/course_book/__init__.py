@@ -7,6 +7,7 @@ extension turns their conventions into a book while it is built; it changes no f
 - ``citations``: a link to a source of references.bib leads to its entry in the bibliography.
 - ``equations``: equations reach MathJax untouched, and a numbered one can be linked to.
 - ``checks``: the directive ``course-checks``, every claim that the stored outputs show as checked.
+- ``explorables``: places for the drawings that readers move, and their scripts.
 - ``downloads``: the portable chapters, behind each chapter's download button.
 - ``pages``: MathJax from our own folder, and buttons only where they lead somewhere.
 """
@@ -17,11 +18,11 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import checks, citations, downloads, equations, notebooks, pages
+from . import checks, citations, downloads, equations, explorables, notebooks, pages
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect the modules to Sphinx."""
-    for module in (notebooks, citations, equations, checks, downloads, pages):
+    for module in (notebooks, citations, equations, checks, explorables, downloads, pages):
         module.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

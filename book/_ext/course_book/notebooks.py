@@ -3,7 +3,7 @@
 ============================================  ==================================================
 in the notebook                               on the page
 ============================================  ==================================================
-code cell tagged ``bootstrap``                nothing
+code cell tagged ``bootstrap``, ``explore``   nothing
 code cell tagged ``setup``                    folded, "Imports and seed"
 code cell tagged ``solution``                 folded, code and output, "Solution 01.2", the text
                                               of its first line ``# @title Solution 01.2``
@@ -73,8 +73,8 @@ def rewrite(notebook: NotebookNode) -> list[str]:
 
 
 def fold_cells(notebook: NotebookNode) -> None:
-    """Remove bootstrap cells; fold set-up and solution cells."""
-    kept = [cell for cell in notebook.cells if "bootstrap" not in tags(cell)]
+    """Remove what is not for readers of the page; fold set-up and solution cells."""
+    kept = [cell for cell in notebook.cells if not {"bootstrap", "explore"} & set(tags(cell))]
     for cell in kept:
         if "setup" in tags(cell):
             fold(cell, "Imports and seed")
