@@ -165,7 +165,7 @@ MISTAKES = [
         "test-sets",
         "digits.x_test, axis=0",
         "digits.x_test, axis=1",
-        ("and most of the shuffled pixels",),
+        ("4.2 all five kinds have", "and most of the shuffled pixels"),
     ),
     Mistake(
         "whole images shuffled",
@@ -187,6 +187,13 @@ MISTAKES = [
         '"negatives": 1 - x_test',
         '"negatives": 1 - (1 - x_test)',
         ("and on negatives",),
+    ),
+    Mistake(
+        "the sign changed for the negatives",
+        "test-sets",
+        '"negatives": 1 - x_test',
+        '"negatives": -x_test',
+        ("and pixels from 0 to 1",),
     ),
     Mistake(
         "the digits as they are, not mirrored",
