@@ -737,7 +737,7 @@ MISTAKES = [
         ("14.14 three widths: less than half",),
     ),
     Mistake(
-        "the best of the values of the flip exchanged for the worst",
+        "three other values of the flip",
         "disagree",
         "for flip in (0.02, 0.05, 0.1)}",
         "for flip in (0.05, 0.02, 0.06)}",
