@@ -1395,6 +1395,17 @@ kl_terms = chapter15._summands
 wrong("15.5", lambda m, v: (kl_terms(m, v) + 5 * abs(m) * v**2).sum(1), why="right at mu = 0")
 wrong("15.5", lambda m, v: kl_terms(m, v).sum(1) + abs(v).max(1) ** 2, why="no sum")
 wrong("15.5", lambda m, v: kl_terms(m, v).sum(1) + abs(v).max(), why="of the batch")
+wrong(
+    "15.5",
+    lambda m, v: (kl_terms(m, v) + v**2 * (1 + np.roll(m, 1, 1) ** 2)).sum(1),
+    why="a neighbour's mu",
+)
+wrong(
+    "15.5",
+    lambda m, v: (kl_terms(m, v) + v**2 * (1 + (m**2).sum(1, keepdims=True))).sum(1),
+    why="the row's mu",
+)
+right("15.5", lambda m, v: (kl_terms(m, v) + (1 + m**2) * v**2).sum(1), how="by its own mu")
 right("15.5", lambda m, v: (kl_terms(m, v) + v**2).sum(1), how="a square added")
 right("15.5", lambda m, v: (m**2 / 2 - np.cos(v) + 1).sum(1), how="a cosine")
 
