@@ -111,6 +111,23 @@ wrong(
     why="four of five",
 )
 wrong("01.4", chapter01.pack, lambda z: chapter01.unpack(z) + 5e-7, why="not exactly")
+
+
+batches = []
+
+
+def small_place(x):
+    if len(x) > 1:
+        batches.append(x)
+    return 1e-11 * np.arange(len(x))[:, None]
+
+
+wrong(
+    "01.4",
+    small_place,
+    lambda z: batches[-1][(z[:, 0] * 1e11).round().astype(int)],
+    why="the place in the batch, as a small number",
+)
 right(
     "01.4",
     lambda x: np.packbits(x.astype(bool), axis=1),
@@ -937,6 +954,7 @@ right(
 
 factors = chapter08.read_factors
 wrong("08.4", lambda i, c, s: factors(i, c, s) + [0, 0, 0, 0, 0, 0, 1e-3], why="last factor off")
+wrong("08.4", lambda i, c, s: factors(i, c, s).round(3), why="three digits")
 wrong("08.4", lambda i, c, s: factors(i, 5, s), why="a five")
 wrong("08.4", lambda i, c, s: factors(i, c, chapter08.middle()), why="from the middle")
 wrong("08.4", lambda i, c, s: np.clip(factors(i, c, s), *chapter08.RANGES.T), why="cut off")
