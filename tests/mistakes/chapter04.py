@@ -251,4 +251,18 @@ MISTAKES = [
         "album, album, patience=50",
         ("early stopping restores", "a fifth better than the last"),
     ),
+    Mistake(
+        "eight numbers for one",
+        "album-run",
+        "Autoencoder((64, 256, 256, 1))",
+        "Autoencoder((64, 256, 256, 8))",
+        ("answers: a page or a mixture of two",),
+    ),
+    Mistake(
+        "the networks trained on mirrored digits too",
+        "copy-run",
+        "fit(networks[k], squared_error_loss, x_train, **options)",
+        "fit(networks[k], squared_error_loss, torch.cat([x_train, x_train.view(-1, 8, 8).flip(1).flatten(1)]), **options)",
+        ("and no less than 0.85 of it",),
+    ),
 ]
