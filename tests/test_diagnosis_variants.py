@@ -406,7 +406,7 @@ HEALTHY |= {
         partial(Tiny, out=torch.tanh), binary(), loss_of(lambda p, x: half(p, 2 * x - 1)), 1,
     ),
     "tanh output, brought to [0, 1] by the loss": (
-        partial(Tiny, out=torch.tanh), grey(), loss_of(lambda p, x: half((p + 1) / 2, x)), 1,
+        partial(Tiny, out=torch.tanh), grey(), loss_of(lambda p, x: half((p + 1) / 2, x) / 0.05), 1,
     ),
     "tanh output, brought to [0, 1] by decode": (
         partial(Tiny, out=lambda a: (torch.tanh(a) + 1) / 2), binary(), loss_of(half), 1,

@@ -1,4 +1,4 @@
-"""Every public function and method, given what it cannot use: a right value, or an error that says which one.
+"""Every public function and method, given what it cannot use: a right value, or a named error.
 
 ``CALLS`` holds one good call of each. Each argument in turn becomes something else: nan, infinite,
 bytes, whole numbers, empty, of another shape, of another type. Nothing may pass in silence with a

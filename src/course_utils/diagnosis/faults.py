@@ -54,7 +54,7 @@ FAULTS = {
     ),
     "half of the decoder's range unused": Fault(
         "reach, density",
-        "pixels below zero in reconstructions and samples, where the data have none",
+        "some pixels below zero, in reconstructions and samples, where the data have none",
         "end the decoder in a sigmoid, or bring the data to the whole range: 2 * x - 1",
     ),
     "no sigmoid": Fault(
