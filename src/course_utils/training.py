@@ -204,8 +204,10 @@ def evaluate(
         max_bytes: as in ``fit``.
 
     Raises:
-        ValueError: ``x`` is empty, not finite, or outside [0, 1] where the loss needs that.
+        ValueError: ``x`` is empty, not finite, or outside [0, 1] where the loss needs that;
+            ``batch_size`` or ``max_bytes`` is out of its range.
     """
+    expect_whole("batch_size", batch_size, 1)
     place = next((p.device for p in model.parameters()), torch.device("cpu"))
     unit_range = _needs_unit_range(model, loss)
     data = rows_within("x", x, model, unit_range=unit_range, max_bytes=max_bytes).to(place)
