@@ -127,11 +127,14 @@ def test_images_with_labels_are_streamed_to_a_conditional_model(kind, tmp_path):
 
 
 def test_what_fits_is_read_once():
-    data = Pictures()
-    assert isinstance(rows_within("x", data, vae(), max_bytes=N * ROW), torch.Tensor)
-    assert isinstance(rows_within("x", data, vae(), max_bytes=N * ROW - 1), StreamedRows)
-    assert isinstance(rows_within("x", data, vae().double(), max_bytes=N * ROW), StreamedRows)
-    assert isinstance(rows_within("x", data, conditional(), max_bytes=N * ROW), StreamedRows)
+    def streamed(x, model, bound):
+        return isinstance(rows_within("x", x, model, max_bytes=bound), StreamedRows)
+
+    assert not streamed(X, vae(), N * ROW) and streamed(X, vae(), N * ROW - 1)
+    twice = 2 * N * ROW  # the items, and one tensor of them
+    assert not streamed(Pictures(), vae(), twice) and streamed(Pictures(), vae(), twice - 1)
+    assert streamed(Pictures(), vae().double(), twice), "rows are of the model's type"
+    assert streamed(Pictures(), conditional(), twice), "and have their labels"
 
 
 def test_streaming_leaves_the_global_random_numbers_alone():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def rows_within(
     max_bytes: int | None = None,
     at_least: int = 1,
 ) -> Tensor | StreamedRows:
-    """Return ``as_rows`` where its tensor takes at most ``max_bytes``, else rows that are streamed.
+    """Return ``as_rows`` where that takes at most ``max_bytes``, else rows that are streamed.
 
     Of streamed rows there are never so many at once that they take more, the copies counted that
     are made while a batch is put together. What lies in memory already, an array or a list, is
@@ -82,8 +83,10 @@ def rows_within(
             each other one when it is fetched: ``x_train[713] must …``. Or ``max_bytes`` is no
             whole number, or too small for ``at_least`` rows.
     """
-    if max_bytes is None or isinstance(x, StreamedRows):
-        return x if isinstance(x, StreamedRows) else as_rows(name, x, model, unit_range=unit_range)
+    if isinstance(x, StreamedRows):
+        return x
+    if max_bytes is None:
+        return as_rows(name, x, model, unit_range=unit_range)
     expect_whole("max_bytes", max_bytes, 1)
     x = table_values(name, x) if hasattr(x, "to_numpy") else x
     n = _number_of_rows(name, x)
@@ -91,7 +94,8 @@ def rows_within(
         return as_rows(name, x, model, unit_range=unit_range)  # which says what is missing
     first = as_rows(name, _pick(name, x, [0]), model, unit_range=unit_range)
     size = max(1, first.numel() * first.element_size())
-    if n * size <= max_bytes:
+    by_item = not isinstance(x, (np.ndarray, Tensor)) and not _is_pair(x)
+    if (2 if by_item else 1) * n * size <= max_bytes:  # items, and the same joined
         return as_rows(name, x, model, unit_range=unit_range)
     needed = min(at_least, n)
     if max_bytes < COPIES * size * needed:
@@ -99,23 +103,28 @@ def rows_within(
             f"max_bytes must hold {needed} rows of {name} at once, {COPIES} times {needed * size}"
             f" bytes, got {max_bytes}"
         )
+    fetch = partial(_fetch, name, x, model, tuple(first.shape[1:]), unit_range)
+    return StreamedRows(n, fetch, max_bytes // (COPIES * size))
+
+
+def _fetch(
+    name: str, x: Any, model: nn.Module, shape: tuple, unit_range: bool, numbers: list[int]
+) -> Tensor:
+    """The rows of these numbers, each of this shape; an error names the first row to blame."""
 
     def rows(name: str, numbers: list[int]) -> Tensor:
         found = as_rows(name, _pick(name, x, numbers), model, unit_range=unit_range)
-        if found.shape[1:] != first.shape[1:]:
-            wanted, got = tuple(first.shape[1:]), tuple(found.shape[1:])
-            raise ValueError(f"{name} must have the first row's shape {wanted}, got {got}")
+        if found.shape[1:] != shape:
+            got = tuple(found.shape[1:])
+            raise ValueError(f"{name} must have the first row's shape {shape}, got {got}")
         return found
 
-    def fetch(numbers: list[int]) -> Tensor:
-        try:
-            return rows(name, numbers)
-        except Exception:
-            for i in numbers:  # the row to blame, alone, names itself
-                rows(f"{name}[{i}]", [i])
-            raise
-
-    return StreamedRows(n, fetch, max_bytes // (COPIES * size))
+    try:
+        return rows(name, numbers)
+    except Exception:
+        for i in numbers:  # alone, the row to blame names itself
+            rows(f"{name}[{i}]", [i])
+        raise
 
 
 def _number_of_rows(name: str, x: Any) -> int:

@@ -123,9 +123,9 @@ def fit(
             ``torch.set_float32_matmul_precision``, or "fast": "medium" where the machine has
             hardware for it, else "highest". As before afterwards.
         max_bytes: the most that the rows of ``x_train`` may take, and those of ``x_val``; None for
-            any size. What takes more as one tensor is streamed: see ``streaming.rows_within``. Of
-            a loader the data set and its ``collate_fn`` are used, with the order and the batches
-            of this function, in this process. A row that cannot be used is named when it is first
+            any size. What takes more is streamed: see ``streaming.rows_within``. Of a loader
+            the data set and its ``collate_fn`` are used, with the order and the batches of this
+            function, in this process. A row that cannot be used is named when it is first
             fetched: ``x_train[713] must …``. Held-out rows are evaluated 1000 at a time; where
             fewer fit, their loss differs in its rounding and its noise.
         progress: show a bar while training, and one line at the end.
