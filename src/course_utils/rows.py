@@ -1,6 +1,7 @@
 """What people have, as rows: arrays, tables, lists of images, data sets, images with labels."""
 
 import math
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,7 +36,9 @@ def as_rows(name: str, x: Any, model: nn.Module, *, unit_range: bool = False) ->
     """
     values = _array(name, x, getattr(model, "n_classes", None))
     expect_numbers(name, values)
-    tensor = torch.as_tensor(values)
+    with warnings.catch_warnings():  # that the array is read-only: nothing here writes to rows
+        warnings.simplefilter("ignore", UserWarning)
+        tensor = torch.as_tensor(values)
     if tensor.ndim < 2 or tensor.numel() == 0:
         raise ValueError(
             f"{name} must have shape (n, …) with n at least 1 and rows that are not empty,"
