@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: E402
 from course_utils import runtime  # noqa: E402
 from course_utils.diagnosis import diagnose  # noqa: E402
 from course_utils.diagnosis.faults import FAULTS  # noqa: E402
-from course_utils.vae import VAE, Gaussian, Laplace, SmallVAE, negative_elbo  # noqa: E402
+from course_utils.vae import VAE, ConvVAE, Gaussian, Laplace, SmallVAE, negative_elbo  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -385,6 +385,10 @@ HEALTHY |= {
         partial(Images, norm=False, out=same), grey(40, 16).view(-1, 1, 4, 4), loss_of(logits), 1,
     ),
     "convolutional, squared error": (partial(Images, out=same), standard(40, 16).view(-1, 1, 4, 4), loss_of(half), 1),
+    "the course's convolutional, in colour": (
+        lambda: ConvVAE(4, 4, latent_dim=3, channels=(8,), image_channels=3, likelihood=Gaussian(0.05, learned=True)),
+        grey(40, 48), negative_elbo, 1,
+    ),
     "conditional": (OneClass, grey(), loss_of(bce), 1),
     "its own likelihood": (Own, grey(), elbo_of, 1),
     "learned variance": (LearnedVariance, standard(), elbo_of, 1),
@@ -423,7 +427,7 @@ HEALTHY |= {
 TRAINED = [
     "sizes 12 16 2", "activation Tanh", "data of size 0.001", "data of size 1e+06", "grey, logits",
     "squared error", "BatchNorm and dropout", "σ head, softplus", "ln σ head", "free bits 0.1", "capacity 5",
-    "convolutional", "its own likelihood", "learned variance", "drawn KL", "the course's Gaussian",
+    "convolutional", "the course's convolutional, in colour", "its own likelihood", "learned variance", "drawn KL", "the course's Gaussian",
 ]  # fmt: skip
 
 
