@@ -416,4 +416,18 @@ MISTAKES = [
         "math.log(255)",
         ("counted in bytes",),
     ),
+    Mistake(
+        "labels of training pictures",
+        "own-order",
+        "pictures.y_test, [",
+        "pictures.y_train[:40], [",
+        ("classes are numbered",),
+    ),
+    Mistake(
+        "the loss for the bound",
+        "own-density-check",
+        "bound = evaluation",
+        "bound = -evaluation",
+        ("the bound lies above 0",),
+    ),
 ]
