@@ -389,13 +389,6 @@ MISTAKES = [
         ("less than half", "channel by channel"),
     ),
     Mistake(
-        "PCA without its mean",
-        "own-errors",
-        "error_of(mean + (x_new - mean)",
-        "error_of((x_new - mean)",
-        ("less than half",),
-    ),
-    Mistake(
         "the wrong axes flattened",
         "own-hues",
         "rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)",
