@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: E402
 from course_utils import runtime  # noqa: E402
 from course_utils.diagnosis import diagnose  # noqa: E402
 from course_utils.diagnosis.faults import FAULTS  # noqa: E402
-from course_utils.vae import VAE, Gaussian, Laplace, SmallVAE, negative_elbo  # noqa: E402
+from course_utils.vae import VAE, ConvVAE, Gaussian, Laplace, SmallVAE, negative_elbo  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -390,6 +390,10 @@ HEALTHY |= {
         partial(Images, norm=False, out=same), grey(40, 16).view(-1, 1, 4, 4), loss_of(logits), 1,
     ),
     "convolutional, squared error": (partial(Images, out=same), standard(40, 16).view(-1, 1, 4, 4), loss_of(half), 1),
+    "the course's convolutional, in colour": (
+        lambda: ConvVAE(4, 4, latent_dim=3, channels=(8,), image_channels=3, likelihood=Gaussian(0.05, learned=True)),
+        grey(40, 48), negative_elbo, 1,
+    ),
     "conditional": (OneClass, grey(), loss_of(bce), 1),
     "its own likelihood": (Own, grey(), elbo_of, 1),
     "learned variance": (LearnedVariance, standard(), elbo_of, 1),
@@ -457,7 +461,7 @@ TRAINED = [
     "squared error", "BatchNorm and dropout", "σ head, softplus", "ln σ head", "free bits 0.1", "capacity 5",
     "tanh output, data in [-1, 1]", "tanh output, brought to [-1, 1] by the loss",
     "tanh output, standardised and clipped", "linear output, binary data", "logits clamped to ±4",
-    "convolutional", "its own likelihood", "learned variance", "drawn KL", "the course's Gaussian",
+    "convolutional", "the course's convolutional, in colour", "its own likelihood", "learned variance", "drawn KL", "the course's Gaussian",
 ]  # fmt: skip
 
 

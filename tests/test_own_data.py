@@ -50,6 +50,18 @@ def test_the_page_trains_on_a_folder_of_coloured_pictures(page):
     assert page["history"].val[-1] < page["history"].val[0]
 
 
+def test_the_convolutional_one_takes_these_pictures_once_told_their_channels(page):
+    from course_utils.vae import ConvVAE
+
+    pictures = page["pictures"]
+    rows = torch.from_numpy(pictures.x_test)
+    call = re.search(r"`(ConvVAE\(pictures.*?\))`", PAGE.read_text(encoding="utf-8"))[1]
+    model = eval(call.replace("…", "Gaussian(0.05)"), page | {"ConvVAE": ConvVAE})
+    assert model(rows)[0].shape == rows.shape and model.latent_dim == 20
+    with pytest.raises(ValueError, match="x must have shape"):
+        ConvVAE(pictures.height, pictures.width)(rows)
+
+
 def test_the_bound_of_the_table_lies_just_below_the_true_log_density(page):
     test, cov = page["test"], page["covariance"]
     centred = test - page["rows"].mean(axis=0)

@@ -332,9 +332,15 @@ CALLS = {
     # ---- VAEs
     "vae.conditional.ConditionalVAE": lambda: dict(n_classes=3),
     "vae.conditional.with_labels": lambda: dict(x=a(3, 2), y=np.arange(3), n_classes=3),
-    "vae.convolutional.ConvEncoder": lambda: dict(height=4, width=8, latent_dim=2, channels=(3, 2)),
-    "vae.convolutional.ConvDecoder": lambda: dict(height=4, width=8, latent_dim=2, channels=(3, 2)),
-    "vae.convolutional.ConvVAE": lambda: dict(height=4, width=8, latent_dim=2, channels=(3, 2)),
+    "vae.convolutional.ConvEncoder": lambda: dict(
+        height=4, width=8, latent_dim=2, channels=(3, 2), image_channels=3
+    ),
+    "vae.convolutional.ConvDecoder": lambda: dict(
+        height=4, width=8, latent_dim=2, channels=(3, 2), image_channels=3
+    ),
+    "vae.convolutional.ConvVAE": lambda: dict(
+        height=4, width=8, latent_dim=2, channels=(3, 2), image_channels=3
+    ),
     "vae.convolutional.feature_shape": lambda: dict(height=4, width=8, channels=(3, 2)),
     "vae.dense.VAE": dict,
     "vae.dense.Encoder": dict,
