@@ -1087,6 +1087,12 @@ wrong(
     why="1e-6 for safety",
 )
 right("10.2", lambda a: (lambda s: (s - 1 / s) * sigmoid(a))(np.logaddexp(0, a)), how="logaddexp")
+right("10.2", lambda a: (lambda s: (1 / s - s) * np.expm1(-s))(np.logaddexp(0, a)), how="expm1")
+wrong(
+    "10.2",
+    lambda a: (lambda s: (s - 1 / s) * (1 - np.exp(-s)))(np.log1p(np.exp(a))),
+    why="1 - exp(-sigma)",
+)
 
 cubic = chapter10.cubic_gradient
 wrong("10.3", lambda m, v: cubic(np.abs(m), v), why="positive means")
