@@ -37,7 +37,7 @@ def worst_by_angles(w, q):
 
 
 def width_by_bisection(c):
-    t = np.linspace(-1, 1, 200_001)
+    t = np.linspace(-1, 1, 20_001)
     low, high = 1e-3, 1e3
     for _ in range(100):
         w = (low + high) / 2

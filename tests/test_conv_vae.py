@@ -42,6 +42,74 @@ def test_rows_come_in_and_rows_of_the_same_length_go_out(height, width, channels
     assert model.latent_dim == 6 and model.log_likelihood(x, mu).shape == (7,)
 
 
+@pytest.mark.parametrize("image_channels", [1, 3, 4])
+@pytest.mark.parametrize(
+    ("height", "width", "channels"), [(32, 32, (4, 8)), (12, 20, (5,)), (16, 8, (2, 3, 4))]
+)
+def test_images_of_several_channels_come_and_go_as_rows(height, width, channels, image_channels):
+    options = {"channels": channels, "image_channels": image_channels}
+    model = ConvVAE(height, width, latent_dim=6, **options)
+    x = torch.rand(7, image_channels * height * width)
+    recon_x, mu, logvar = model(x, generator())
+    assert recon_x.shape == x.shape and mu.shape == logvar.shape == (7, 6)
+    assert model.sizes == (x.shape[1], 6) and model.log_likelihood(x, mu).shape == (7,)
+    grey = ConvVAE(height, width, latent_dim=6, channels=channels)
+    more = (image_channels - 1) * 16 * channels[0]  # kernels that read, and kernels that paint
+    assert count(model.encoder) - count(grey.encoder) == more
+    assert count(model.decoder) - count(grey.decoder) == more + image_channels - 1
+
+
+def test_one_channel_named_is_one_channel_by_default():
+    models = []
+    for options in ({}, {"image_channels": 1}):
+        torch.manual_seed(5)
+        models.append(ConvVAE(8, 12, channels=(2, 3), **options))
+    for one, other in zip(*(m.state_dict().values() for m in models), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_row_holds_all_red_then_all_green_then_all_blue():
+    """What each kernel reads: a picture of one colour gives what its kernel alone gives."""
+    encoder = ConvEncoder(12, 20, 2, (3,), 3).double()
+    picture = torch.rand(12, 20, generator=generator(), dtype=torch.float64)
+    layer = encoder.features[1]
+    for c in range(3):
+        row = torch.zeros(1, 3, 12, 20, dtype=torch.float64)
+        row[0, c] = picture
+        expected = F.conv2d(
+            picture[None, None], layer.weight[:, c : c + 1], layer.bias, stride=2, padding=1
+        )
+        torch.testing.assert_close(encoder.features[:2](row.reshape(1, -1)), expected)
+
+
+def test_the_decoder_paints_each_channel_into_its_third_of_the_row():
+    decoder = ConvDecoder(8, 12, 2, (3,), 3)
+    with torch.no_grad():
+        decoder.layers[-2].weight.zero_()
+        decoder.layers[-2].bias.copy_(torch.tensor([-1.0, 0.0, 2.0]))
+        image = decoder.logits(torch.zeros(1, 2))
+    assert image.view(3, 96).unique(dim=1).flatten().tolist() == [-1.0, 0.0, 2.0]
+
+
+@pytest.mark.parametrize("part", [ConvVAE, ConvEncoder, ConvDecoder])
+@pytest.mark.parametrize("wrong", [0, -1, 2.5, "3", True, None, (3,)])
+def test_image_channels_that_are_no_number_of_channels_are_refused(part, wrong):
+    with pytest.raises(ValueError, match="image_channels must be .*, got "):
+        part(8, 12, latent_dim=2, channels=(3,), image_channels=wrong)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.5, "28", True, None])
+def test_a_side_that_is_no_whole_number_is_refused(wrong):
+    for name in ("height", "width"):
+        with pytest.raises(ValueError, match=f"{name} must be .*, got "):
+            ConvVAE(**{name: wrong})
+
+
+def test_the_channels_of_the_image_given_for_those_of_the_maps_name_the_other_argument():
+    with pytest.raises(ValueError, match=r"channels must be .*got int: 3; .* image_channels"):
+        ConvVAE(28, 28, channels=3)
+
+
 def test_the_default_has_a_sixth_of_the_parameters_of_the_dense_one():
     model = ConvVAE()
     encoder = 16 * 17 + 32 * (256 + 1) + 2 * 20 * (1568 + 1)
@@ -94,6 +162,8 @@ def test_channels_out_of_range_are_refused(channels):
 def test_a_wrong_number_of_pixels_is_refused():
     with pytest.raises(ValueError, match="x must have shape"):
         ConvVAE(12, 20)(torch.rand(3, 784))
+    with pytest.raises(ValueError, match=r"x must have shape \(n, 720\), got \(3, 240\)"):
+        ConvVAE(12, 20, image_channels=3)(torch.rand(3, 240))
 
 
 def test_the_likelihood_is_exchanged_like_in_the_dense_one():
@@ -108,6 +178,10 @@ def test_the_likelihood_is_exchanged_like_in_the_dense_one():
 def test_every_parameter_gets_a_gradient():
     for model, x in (
         (ConvVAE(8, 12, channels=(3, 4)), torch.rand(50, 96)),
+        (
+            ConvVAE(8, 12, channels=(3,), image_channels=3, likelihood=Gaussian(learned=True)),
+            torch.rand(50, 288),
+        ),
         (ConditionalVAE(96, 9, 3, n_classes=4), torch.rand(50, 100)),
     ):
         negative_elbo(model, x, generator()).backward()

@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: E402
 from course_utils import runtime  # noqa: E402
 from course_utils.diagnosis import diagnose  # noqa: E402
 from course_utils.diagnosis.faults import FAULTS  # noqa: E402
-from course_utils.vae import VAE, Gaussian, Laplace, SmallVAE, negative_elbo  # noqa: E402
+from course_utils.vae import VAE, ConvVAE, Gaussian, Laplace, SmallVAE, negative_elbo  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -287,6 +287,11 @@ def prior_of(p, mu, a, x, m=1.0, s=1.0):
     return (bce(p, x) + 0.5 * ((mu - m) ** 2 / s**2 + (a - v).exp() - 1 - a + v).sum(1)).mean()
 
 
+def likelihood(f, **options):
+    cls = type("Density", (Tiny,), {"log_likelihood": lambda self, x, z: f(self, x, z)})
+    return partial(cls, **options)
+
+
 # name: (model, batch, loss, β that is meant)
 HEALTHY = {}
 for d, k, h in ((12, 1, 8), (12, 2, 16), (24, 3, 32), (16, 8, 16), (2, 1, 8), (12, 12, 16)):
@@ -385,6 +390,10 @@ HEALTHY |= {
         partial(Images, norm=False, out=same), grey(40, 16).view(-1, 1, 4, 4), loss_of(logits), 1,
     ),
     "convolutional, squared error": (partial(Images, out=same), standard(40, 16).view(-1, 1, 4, 4), loss_of(half), 1),
+    "the course's convolutional, in colour": (
+        lambda: ConvVAE(4, 4, latent_dim=3, channels=(8,), image_channels=3, likelihood=Gaussian(0.05, learned=True)),
+        grey(40, 48), negative_elbo, 1,
+    ),
     "conditional": (OneClass, grey(), loss_of(bce), 1),
     "its own likelihood": (Own, grey(), elbo_of, 1),
     "learned variance": (LearnedVariance, standard(), elbo_of, 1),
@@ -396,6 +405,33 @@ HEALTHY |= {
     "ReLU output, data above 0": (partial(Tiny, out=torch.relu), 5 * grey(), loss_of(half), 1),
     "softplus output, counts": (partial(Tiny, out=F.softplus), (20 * grey()).round(), loss_of(half), 1),
     "tanh output, data in [-1, 1]": (partial(Tiny, out=torch.tanh), 2 * grey() - 1, loss_of(half), 1),
+    "tanh output, binary data of -1 and 1": (partial(Tiny, out=torch.tanh), 2 * binary() - 1, loss_of(half), 1),
+    "tanh output, brought to [-1, 1] by the loss": (
+        partial(Tiny, out=torch.tanh), binary(), loss_of(lambda p, x: half(p, 2 * x - 1)), 1,
+    ),
+    "tanh output, brought to [0, 1] by the loss": (
+        partial(Tiny, out=torch.tanh), grey(), loss_of(lambda p, x: half((p + 1) / 2, x) / 0.05), 1,
+    ),
+    "tanh output, brought to [0, 1] by decode": (
+        partial(Tiny, out=lambda a: (torch.tanh(a) + 1) / 2), binary(), loss_of(half), 1,
+    ),
+    "tanh output, brought to [-1, 1] by the likelihood": (
+        likelihood(lambda s, x, z: -half(s.decode(z), 2 * x - 1), out=torch.tanh), binary(), elbo_of, 1,
+    ),
+    "tanh output, standardised and clipped": (
+        partial(Tiny, out=torch.tanh), (standard() / 2).clamp(-1, 1), loss_of(half), 1,
+    ),
+    "tanh output, standardised and clipped, absolute": (
+        partial(Tiny, out=torch.tanh), standard().clamp(-1, 1), loss_of(absolute), 1,
+    ),
+    "tanh output, a batch of the upper half": (partial(Tiny, out=torch.tanh), 0.2 + 0.7 * grey(), loss_of(half), 1),
+    "tanh output, a batch of small numbers": (partial(Tiny, out=torch.tanh), 0.5 * grey(), loss_of(half), 1),
+    "tanh output, no loss given": (partial(Tiny, out=torch.tanh), grey(), None, 1),
+    "linear output, binary data": (Free, binary(), loss_of(half), 1),
+    "output clamped to [0, 1]": (partial(Tiny, out=lambda a: a.clamp(0, 1)), binary(), loss_of(half), 1),
+    "output clamped to ±10": (partial(Tiny, out=lambda a: a.clamp(-10, 10)), binary(), loss_of(half), 1),
+    "logits clamped to ±4": (partial(Tiny, out=lambda a: a.clamp(-4, 4)), binary(), loss_of(logits), 1),
+    "softsign logits, 5 wide": (partial(Tiny, out=lambda a: 5 * F.softsign(a)), grey(), loss_of(logits), 1),
     "bytes, scaled inside": (partial(Tiny, scale=255.0), 255 * grey(), loss_of(half), 1),
     "bytes, scaled by the loss": (
         type("Bytes", (Tiny,), {"encode": lambda self, x: Tiny.encode(self, x / 255)}), 255 * grey(),
@@ -423,7 +459,9 @@ HEALTHY |= {
 TRAINED = [
     "sizes 12 16 2", "activation Tanh", "data of size 0.001", "data of size 1e+06", "grey, logits",
     "squared error", "BatchNorm and dropout", "σ head, softplus", "ln σ head", "free bits 0.1", "capacity 5",
-    "convolutional", "its own likelihood", "learned variance", "drawn KL", "the course's Gaussian",
+    "tanh output, data in [-1, 1]", "tanh output, brought to [-1, 1] by the loss",
+    "tanh output, standardised and clipped", "linear output, binary data", "logits clamped to ±4",
+    "convolutional", "the course's convolutional, in colour", "its own likelihood", "learned variance", "drawn KL", "the course's Gaussian",
 ]  # fmt: skip
 
 
@@ -459,11 +497,6 @@ def heads(f, g=same):
 
 def samples(f):
     return type("Sample", (Tiny,), {"sample": lambda self, mu, a: f(mu, a)})
-
-
-def likelihood(f, **options):
-    cls = type("Density", (Tiny,), {"log_likelihood": lambda self, x, z: f(self, x, z)})
-    return partial(cls, **options)
 
 
 class Confident(Tiny):
@@ -507,6 +540,25 @@ BROKEN = {
     "decoder cannot reach the data: tanh": (partial(Tiny, out=torch.tanh), standard(), loss_of(half), 1),
     "decoder cannot reach the data: tanh, large": (partial(Tiny, out=torch.tanh), standard(scale=100), loss_of(half), 1),
     "decoder cannot reach the data: exp": (partial(Tiny, out=torch.exp), standard(), loss_of(sse), 1),
+    "decoder cannot reach the data: tanh for logits": (partial(Tiny, out=torch.tanh), binary(), loss_of(logits), 1),
+    "decoder cannot reach the data: ReLU for logits": (partial(Tiny, out=torch.relu), grey(), loss_of(logits), 1),
+    "half of the decoder's range unused: grey": (partial(Tiny, out=torch.tanh), grey(), loss_of(half), 1),
+    "half of the decoder's range unused: binary": (partial(Tiny, out=torch.tanh), binary(), loss_of(sse), 1),
+    "half of the decoder's range unused: mostly black": (
+        partial(Tiny, out=torch.tanh), grey() ** 4 * (grey() > 0.3), loss_of(half), 1,
+    ),
+    "half of the decoder's range unused: absolute": (partial(Tiny, out=torch.tanh), binary(), loss_of(absolute), 1),
+    "half of the decoder's range unused: bytes": (partial(Tiny, out=torch.tanh, scale=255.0), 255 * grey(), loss_of(half), 1),
+    "half of the decoder's range unused: softsign": (partial(Tiny, out=F.softsign), grey(), loss_of(half), 1),
+    "half of the decoder's range unused: convolutional": (
+        partial(Images, out=torch.tanh), grey(40, 16).view(-1, 1, 4, 4), loss_of(half), 1,
+    ),
+    "half of the decoder's range unused: a likelihood": (
+        likelihood(lambda s, x, z: -half(s.decode(z), x) / 0.1, out=torch.tanh), grey(), elbo_of, 1,
+    ),
+    "half of the decoder's range unused: a likelihood, no loss": (
+        likelihood(lambda s, x, z: -5 * absolute(s.decode(z), x), out=torch.tanh), binary(), None, 1,
+    ),
     "input range: sigmoid": (Tiny, standard(), loss_of(half), 1),
     "input range: bytes": (Tiny, (255 * grey()).byte(), None, 1),
     "input range: bytes, floats": (Tiny, 255 * grey(), loss_of(bce), 1),
@@ -584,6 +636,8 @@ BROKEN = {
 }  # fmt: skip
 BROKEN_AND_TRAINED = [
     "arguments exchanged: logits", "arguments exchanged: logits, binary", "sigmoid twice: in the loss",
+    "half of the decoder's range unused: grey", "half of the decoder's range unused: binary",
+    "half of the decoder's range unused: a likelihood", "decoder cannot reach the data: tanh for logits",
     "no sigmoid: linear", "decoder cannot reach the data: ReLU", "decoder cannot reach the data: tanh",
     "activation on the heads: tanh on both", "activation on the heads: hardtanh",
     "reconstruction summed over rows: cross-entropy", "weight of the KL: 0.00025",

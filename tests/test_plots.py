@@ -48,10 +48,43 @@ def test_signed_weights_have_white_at_zero_and_one_scale(ax):
     assert min(red, green, blue) > 0.95
 
 
+def test_colour_rows_are_drawn_channel_by_channel_and_the_paper_shows_in_the_gaps(ax):
+    images = np.random.default_rng(0).random((3, 18)) * 1.4 - 0.2  # three images, 2 high and 3 wide
+    plots.image_grid(images, ax, height=2, width=3, n_columns=2, channels=3)
+    drawn = sheet(ax)
+    assert drawn.shape == (5, 7, 4)
+    for image, top, left in zip(images, (0, 0, 3), (0, 4, 0), strict=True):
+        tile = drawn[top : top + 2, left : left + 3]
+        for c in range(3):  # red, green, blue
+            expected = np.clip(image[6 * c : 6 * c + 6].reshape(2, 3), 0, 1)
+            np.testing.assert_array_equal(tile[..., c], expected)
+        np.testing.assert_array_equal(tile[..., 3], 1)
+    assert (drawn[2, :, 3] == 0).all() and (drawn[:, 3, 3] == 0).all()
+    assert (drawn[3:, 4:, 3] == 0).all()
+
+
+def test_grey_in_three_channels_is_drawn_as_the_grey_image(ax):
+    grey = torch.rand(2, 6)
+    plots.image_grid(grey, ax, height=2, width=3, n_columns=2)
+    plots.image_grid(grey.repeat(1, 3), ax, height=2, width=3, n_columns=2, channels=3)
+    one, three = (image.make_image(None, unsampled=True)[0] for image in ax.images)
+    inside = three[..., 3] > 0
+    np.testing.assert_allclose(one[inside].astype(int), three[inside], atol=1)  # two roundings
+
+
+@pytest.mark.parametrize("channels", [0, -1, 2, 4, 2.5, "3", True, None])
+def test_images_are_of_one_channel_or_three(ax, channels):
+    message = "channels must be .*, got "
+    with pytest.raises(ValueError, match=message):
+        plots.image_grid(np.ones((2, 12)), ax, height=2, width=3, n_columns=1, channels=channels)
+
+
 @pytest.mark.parametrize(
     ("images", "options", "message"),
     [
         (np.ones((2, 5)), {}, r"images must have shape \(n, 6\)"),
+        (np.ones((2, 6)), {"channels": 3}, r"images must have shape \(n, 18\)"),
+        (np.ones((2, 18)), {"channels": 3, "signed": True}, "channels must be 1 where signed"),
         (np.ones((3, 6)), {"row_labels": ["one"]}, "row_labels must be none or 2"),
         (np.ones((3, 6)), {"column_labels": ["a", "b", "c"]}, "column_labels must be none or 2"),
     ],

@@ -198,3 +198,9 @@ def test_a_last_batch_of_one_row_under_batch_normalisation_is_said_before_traini
     fit(model, squared_error_loss, X, epochs=1, batch_size=28, progress=False)
     plain = Autoencoder((6, 2))
     fit(plain, squared_error_loss, X, epochs=1, batch_size=29, progress=False)
+
+
+def test_a_file_opened_for_reading_gives_no_warning(tmp_path, recwarn):
+    np.save(tmp_path / "rows.npy", X)
+    rows = as_rows("x", np.load(tmp_path / "rows.npy", mmap_mode="r"), vae())
+    assert torch.equal(rows, torch.from_numpy(X)) and not recwarn.list

@@ -111,6 +111,23 @@ wrong(
     why="four of five",
 )
 wrong("01.4", chapter01.pack, lambda z: chapter01.unpack(z) + 5e-7, why="not exactly")
+
+
+batches = []
+
+
+def small_place(x):
+    if len(x) > 1:
+        batches.append(x)
+    return 1e-11 * np.arange(len(x))[:, None]
+
+
+wrong(
+    "01.4",
+    small_place,
+    lambda z: batches[-1][(z[:, 0] * 1e11).round().astype(int)],
+    why="the place in the batch, as a small number",
+)
 right(
     "01.4",
     lambda x: np.packbits(x.astype(bool), axis=1),
@@ -937,6 +954,7 @@ right(
 
 factors = chapter08.read_factors
 wrong("08.4", lambda i, c, s: factors(i, c, s) + [0, 0, 0, 0, 0, 0, 1e-3], why="last factor off")
+wrong("08.4", lambda i, c, s: factors(i, c, s).round(3), why="three digits")
 wrong("08.4", lambda i, c, s: factors(i, 5, s), why="a five")
 wrong("08.4", lambda i, c, s: factors(i, c, chapter08.middle()), why="from the middle")
 wrong("08.4", lambda i, c, s: np.clip(factors(i, c, s), *chapter08.RANGES.T), why="cut off")
@@ -1069,6 +1087,12 @@ wrong(
     why="1e-6 for safety",
 )
 right("10.2", lambda a: (lambda s: (s - 1 / s) * sigmoid(a))(np.logaddexp(0, a)), how="logaddexp")
+right("10.2", lambda a: (lambda s: (1 / s - s) * np.expm1(-s))(np.logaddexp(0, a)), how="expm1")
+wrong(
+    "10.2",
+    lambda a: (lambda s: (s - 1 / s) * (1 - np.exp(-s)))(np.log1p(np.exp(a))),
+    why="1 - exp(-sigma)",
+)
 
 cubic = chapter10.cubic_gradient
 wrong("10.3", lambda m, v: cubic(np.abs(m), v), why="positive means")
@@ -1395,6 +1419,17 @@ kl_terms = chapter15._summands
 wrong("15.5", lambda m, v: (kl_terms(m, v) + 5 * abs(m) * v**2).sum(1), why="right at mu = 0")
 wrong("15.5", lambda m, v: kl_terms(m, v).sum(1) + abs(v).max(1) ** 2, why="no sum")
 wrong("15.5", lambda m, v: kl_terms(m, v).sum(1) + abs(v).max(), why="of the batch")
+wrong(
+    "15.5",
+    lambda m, v: (kl_terms(m, v) + v**2 * (1 + np.roll(m, 1, 1) ** 2)).sum(1),
+    why="a neighbour's mu",
+)
+wrong(
+    "15.5",
+    lambda m, v: (kl_terms(m, v) + v**2 * (1 + (m**2).sum(1, keepdims=True))).sum(1),
+    why="the row's mu",
+)
+right("15.5", lambda m, v: (kl_terms(m, v) + (1 + m**2) * v**2).sum(1), how="by its own mu")
 right("15.5", lambda m, v: (kl_terms(m, v) + v**2).sum(1), how="a square added")
 right("15.5", lambda m, v: (m**2 / 2 - np.cos(v) + 1).sum(1), how="a cosine")
 

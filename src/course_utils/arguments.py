@@ -13,6 +13,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def _named(function: Callable[..., Any]) -> Callable[..., Any]:
             for problem in _renamed(error, given):
                 raise problem from error
             if not _names_one(error, given):
-                for problem in _problems(function, given):
+                for problem in chain(_problems(function, given), _shapes(error, given)):
                     raise problem from error
             raise
 
@@ -107,6 +108,21 @@ def _problems(function: Callable[..., Any], given: dict[str, Any]) -> Iterator[E
             yield TypeError(f"{name} must be {_in_words(hint)}, got {shown(value)}")
         for path, part in _parts(name, value):
             yield from _bad_numbers(path, part)
+
+
+def _shapes(error: Exception, given: dict[str, Any]) -> Iterator[Exception]:
+    """Say the shapes that a method was given, where a library stumbles over them."""
+    about = isinstance(error, (RuntimeError, IndexError, ValueError))
+    if not about or not re.search(r"shape|size|dimension", str(error), flags=re.I):
+        return
+    arrays = {name: value.shape for name, value in given.items() if hasattr(value, "shape")}
+    if "self" in given and arrays:
+        names, shapes = " and ".join(arrays), " and ".join(str(tuple(s)) for s in arrays.values())
+        fitting = "a shape that fits" if len(arrays) == 1 else "shapes that fit"
+        why = str(error).splitlines()[0][:120]
+        yield ValueError(
+            f"{names} must have {fitting} this {type(given['self']).__name__}, got {shapes}: {why}"
+        )
 
 
 def _renamed(error: Exception, given: dict[str, Any]) -> Iterator[Exception]:

@@ -64,6 +64,7 @@ def image_grid(
     height: int,
     width: int,
     n_columns: int,
+    channels: int = 1,
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
     signed: bool = False,
@@ -71,29 +72,44 @@ def image_grid(
     """Draw images as tiles in reading order, on one Axes, with a thin gap between them.
 
     Args:
-        images: (n, d) with d = height · width; values are clipped to [0, 1] (not where ``signed``).
+        images: (n, d) with d = channels · height · width, in that order: of a colour image first
+            all its red, then all green, then all blue. Values are clipped to [0, 1] (not where
+            ``signed``).
         ax: where to draw.
         height, width: of one image, in pixels.
         n_columns: tiles a row; the last row may be shorter.
+        channels: 1 for grey, 3 for colour.
         row_labels, column_labels: none, or one for each row or column of tiles.
-        signed: draw weights: zero is white, purple positive, orange negative, one scale for all.
+        signed: draw weights of one channel: zero is white, purple positive, orange negative, one
+            scale for all.
 
     Returns:
         ``ax``.
 
     Raises:
-        ValueError: the shapes or the numbers of labels do not fit.
+        ValueError: the shapes or the numbers of labels do not fit, ``channels`` is neither 1 nor 3,
+            or ``signed`` weights have three.
     """
     expect_whole("height", height, 1)
     expect_whole("width", width, 1)
-    expect_shapes(f"n {height * width}", images=images)
+    expect_whole("channels", channels, 1)
+    if channels not in ((1,) if signed else (1, 3)):
+        wanted = "1 where signed" if signed else "1 for grey or 3 for colour"
+        raise ValueError(f"channels must be {wanted}, got {channels}")
+    expect_shapes(f"n {channels * height * width}", images=images)
     expect_whole("n_columns", n_columns, 1)
     expect_finite(images=images)
     n_rows = -(-len(images) // n_columns)
     for name, labels, n in (("row", row_labels, n_rows), ("column", column_labels, n_columns)):
         if len(labels) not in (0, n):
             raise ValueError(f"{name}_labels must be none or {n}, got {len(labels)}: {labels}")
-    sheet = _tiled(images, height, width, n_columns)
+    if channels == 3:
+        bands = np.clip(np.asarray(images).reshape(-1, 3, height * width), 0, 1).swapaxes(0, 1)
+        sheet = np.stack([_tiled(band, height, width, n_columns) for band in bands], axis=-1)
+        gap = np.isnan(sheet[..., :1])  # a fourth number says how opaque: the paper shows
+        sheet = np.concatenate([np.nan_to_num(sheet), 1.0 - gap], axis=-1)
+    else:
+        sheet = _tiled(images, height, width, n_columns)
     limit = float(np.nanmax(np.abs(sheet))) if signed else 1.0
     ax.imshow(  # nan, the gap, is drawn in no colour: the paper shows
         sheet if signed else np.clip(sheet, 0, 1),

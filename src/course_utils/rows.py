@@ -1,13 +1,14 @@
 """What people have, as rows: arrays, tables, lists of images, data sets, images with labels."""
 
 import math
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from course_utils.flat_images import FlatImages
 from course_utils.shapes import expect_numbers, shown
@@ -35,7 +36,9 @@ def as_rows(name: str, x: Any, model: nn.Module, *, unit_range: bool = False) ->
     """
     values = _array(name, x, getattr(model, "n_classes", None))
     expect_numbers(name, values)
-    tensor = torch.as_tensor(values)
+    with warnings.catch_warnings():  # that the array is read-only: nothing here writes to rows
+        warnings.simplefilter("ignore", UserWarning)
+        tensor = torch.as_tensor(values)
     if tensor.ndim < 2 or tensor.numel() == 0:
         raise ValueError(
             f"{name} must have shape (n, …) with n at least 1 and rows that are not empty,"
@@ -61,7 +64,7 @@ def _array(name: str, x: Any, n_classes: int | None) -> Any:
     if isinstance(x, FlatImages):
         raise TypeError(f"{name} must be an array, got FlatImages: pass its x_train or x_test")
     if hasattr(x, "to_numpy"):
-        return _table(name, x)
+        return table_values(name, x)
     if isinstance(x, (Dataset, DataLoader)):
         return _read(name, x, n_classes)
     if isinstance(x, (list, tuple)) and len(x) == 2 and _is_labels(x[1], x[0]):
@@ -77,7 +80,8 @@ def _plain(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(native)
 
 
-def _table(name: str, x: Any) -> np.ndarray:
+def table_values(name: str, x: Any) -> np.ndarray:
+    """The numbers of a table; an error names the columns that hold others."""
     values = np.asarray(x.to_numpy())
     if values.dtype.kind not in "fiu" and hasattr(x, "dtypes") and hasattr(x, "columns"):
         kinds = zip(x.columns, x.dtypes, strict=True)
@@ -107,7 +111,7 @@ def _read(name: str, data: Iterable, n_classes: int | None) -> Any:
     """All of a data set or of a loader's batches; with labels where the model has classes."""
     batched = isinstance(data, DataLoader)
     parts, labels = [], []
-    items = data if batched else (data[i] for i in range(len(data)))  # type: ignore[index, arg-type]
+    items = data if batched else (item_of(name, data, i) for i in range(length(name, data)))
     for item in items:
         image, *rest = item if isinstance(item, (list, tuple)) else (item,)
         if not hasattr(image, "dtype"):
@@ -125,6 +129,32 @@ def _read(name: str, data: Iterable, n_classes: int | None) -> Any:
     return _with_labels(name, rows.numpy(), torch.cat(labels).numpy(), n_classes)
 
 
+def length(name: str, data: Any) -> int:
+    """How many items a data set has that gives them by number.
+
+    Raises:
+        TypeError: it gives them in its own order only, or does not say how many they are.
+    """
+    if not isinstance(data, IterableDataset):
+        try:
+            return len(data)
+        except (TypeError, NotImplementedError):
+            pass
+    raise TypeError(
+        f"{name} must have a length and give items by number, got {shown(data)}, which does not:"
+        f" DataLoader({name}) reads it once, in its own order"
+    )
+
+
+def item_of(name: str, data: Any, i: int) -> Any:
+    """One item of a data set or a list; where it raises, the error names argument and item."""
+    try:
+        return data[i]
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}".splitlines()[0][:150]
+        raise ValueError(f"{name}[{i}] must be readable, got {why}") from error
+
+
 def _stacked(name: str, x: list | tuple) -> Any:
     if not all(hasattr(each, "dtype") for each in x):
         try:
@@ -137,10 +167,13 @@ def _stacked(name: str, x: list | tuple) -> Any:
 
 
 def _joined(name: str, parts: list) -> Any:
-    sizes = list(dict.fromkeys(tuple(part.shape[1:]) for part in parts))
-    if len(sizes) > 1:
+    sizes = [tuple(part.shape[1:]) for part in parts]
+    other = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
+    if other is not None:
+        which = f" (item {other})" if all(len(part) == 1 for part in parts) else ""
         raise ValueError(
-            f"{name} must hold images of one size, got {sizes[0]} and {sizes[1]}: resize them"
+            f"{name} must hold images of one size, got {sizes[0]} and {sizes[other]}{which}:"
+            " resize them"
         )
     if all(isinstance(part, Tensor) for part in parts):
         return torch.cat(parts)

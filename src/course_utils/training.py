@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor, nn
@@ -19,8 +19,8 @@ from course_utils import runtime
 from course_utils.arguments import named_errors
 from course_utils.bars import tqdm
 from course_utils.plots import COLORS
-from course_utils.rows import as_rows
 from course_utils.shapes import expect_whole
+from course_utils.streaming import StreamedRows, rows_within
 
 Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 Schedule = Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler]
@@ -91,13 +91,15 @@ def fit(
     optimizer: torch.optim.Optimizer | None = None,
     schedule: Schedule | None = None,
     precision: str = "highest",
+    max_bytes: int | None = None,
     progress: bool = True,
 ) -> History:
     """Train ``model`` in place to make ``loss`` small on ``x_train``; report and return a history.
 
-    The data lie in one tensor on the device, and batches are drawn by index: no copy an item. The
-    loss is read back once an epoch, so that a GPU never waits. The same seed, weights, data and
-    machine give the same result.
+    The data lie in one tensor on the device, and batches are drawn by index: no copy an item. Data
+    that would take more than ``max_bytes`` stay where they are, and the rows of each batch are
+    fetched. The loss is read back once an epoch, so that a GPU never waits. The same seed, weights,
+    data and machine give the same result, also where data are streamed.
 
     Args:
         model: any module; moved to the device.
@@ -120,6 +122,12 @@ def fit(
         precision: of float32 matrix products while training, "highest", "high" or "medium", as in
             ``torch.set_float32_matmul_precision``, or "fast": "medium" where the machine has
             hardware for it, else "highest". As before afterwards.
+        max_bytes: the most that the rows of ``x_train`` may take, and those of ``x_val``; None for
+            any size. What takes more is streamed: see ``streaming.rows_within``. Of a loader
+            the data set and its ``collate_fn`` are used, with the order and the batches of this
+            function, in this process. A row that cannot be used is named when it is first
+            fetched: ``x_train[713] must …``. Held-out rows are evaluated 1000 at a time; where
+            fewer fit, their loss differs in its rounding and its noise.
         progress: show a bar while training, and one line at the end.
 
     Raises:
@@ -132,11 +140,10 @@ def fit(
     place = runtime.device(None if device is None else str(device))
     model.to(place)
     unit_range = _needs_unit_range(model, loss)
-    x = as_rows("x_train", x_train, model, unit_range=unit_range).to(place)
+    rows = partial(rows_within, model=model, unit_range=unit_range, max_bytes=max_bytes)
+    x = rows("x_train", x_train, at_least=batch_size).to(place)
     _check_last_batch(model, len(x), batch_size)
-    held_out = None
-    if x_val is not None:
-        held_out = as_rows("x_val", x_val, model, unit_range=unit_range).to(place)
+    held_out = None if x_val is None else rows("x_val", x_val).to(place)
     generator = torch.Generator(place).manual_seed(seed)
     optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=rate, fused=True)
     steps = epochs * -(-len(x) // batch_size)
@@ -177,7 +184,13 @@ def fit(
 
 
 def evaluate(
-    model: nn.Module, loss: Loss, x: np.ndarray | Tensor, *, batch_size: int = 1000, seed: int = 0
+    model: nn.Module,
+    loss: Loss,
+    x: Any,
+    *,
+    batch_size: int = 1000,
+    seed: int = 0,
+    max_bytes: int | None = None,
 ) -> float:
     """Compute the mean of ``loss`` over the rows of ``x``, without gradients, in evaluation mode.
 
@@ -185,13 +198,19 @@ def evaluate(
 
     Args:
         model, loss: as in ``fit``.
-        x: (n, …), at least one row. batch_size: rows at a time; bounds the memory.
+        x: (n, …), at least one row; as in ``fit``.
+        batch_size: rows at a time; fewer where ``max_bytes`` holds fewer.
+        seed: of any noise in the loss.
+        max_bytes: as in ``fit``.
 
     Raises:
-        ValueError: ``x`` is empty, not finite, or outside [0, 1] where the loss needs that.
+        ValueError: ``x`` is empty, not finite, or outside [0, 1] where the loss needs that;
+            ``batch_size`` or ``max_bytes`` is out of its range.
     """
+    expect_whole("batch_size", batch_size, 1)
     place = next((p.device for p in model.parameters()), torch.device("cpu"))
-    data = as_rows("x", x, model, unit_range=_needs_unit_range(model, loss)).to(place)
+    unit_range = _needs_unit_range(model, loss)
+    data = rows_within("x", x, model, unit_range=unit_range, max_bytes=max_bytes).to(place)
     generator = torch.Generator(place).manual_seed(seed)
     training = model.training
     model.eval()
@@ -244,7 +263,7 @@ def clear_denormals(optimizer: torch.optim.Optimizer) -> None:
 def _epoch(
     model: nn.Module,
     loss: Loss,
-    x: Tensor,
+    x: Tensor | StreamedRows,
     batch_size: int,
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler | None,

@@ -195,7 +195,7 @@ MISTAKES = [
         "readable",
         "u[:size].T @ u[:size]",
         "u[-size:].T @ u[-size:]",
-        ("8 numbers: more than nine in ten", "16 numbers: as many"),
+        ("8 numbers: more than nine in ten", "16 numbers: at most 2 in 100 fewer"),
     ),
     Mistake(
         "the directions in ascending order",
@@ -235,9 +235,37 @@ MISTAKES = [
     Mistake(
         "the largest direction lost by an index from 1",
         "noise-check",
-        "np.append(0, caught.cumsum()) / caught.sum()",
-        "np.append([0, 0], caught[1:].cumsum()) / caught.sum()",
+        "np.append(0, caught.cumsum())",
+        "np.append([0, 0], caught[1:].cumsum())",
         ("2.9 k = d loses nothing", "2.9 noise loses"),
+    ),
+    Mistake(
+        "variances for standard deviations in the noise",
+        "noise-check",
+        "noise * x.std(axis=0)",
+        "noise * x.var(axis=0)",
+        ("such noise loses what shuffled pixels lose",),
+    ),
+    Mistake(
+        "all pixels shuffled alike",
+        "noise-check",
+        "permuted(x, axis=0)",
+        "permutation(x)",
+        ("such noise loses what shuffled pixels lose",),
+    ),
+    Mistake(
+        "the share of the training variance, whatever the images",
+        "noise-check",
+        "whole = (x**2).sum(axis=1).mean()",
+        "whole = eigenvalues.sum()",
+        ("2.9 k = d loses nothing", "the curve of the digits at k = 8"),
+    ),
+    Mistake(
+        "a reconstruction without the mean image",
+        "readable",
+        "u[:size] + mean_image",
+        "u[:size]",
+        ("8 numbers: more than nine in ten", "16 numbers: at most 2 in 100 fewer"),
     ),
     Mistake(
         "half of the tied gradient",

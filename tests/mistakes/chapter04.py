@@ -165,7 +165,7 @@ MISTAKES = [
         "test-sets",
         "digits.x_test, axis=0",
         "digits.x_test, axis=1",
-        ("and most of the shuffled pixels",),
+        ("4.2 all five kinds have", "and most of the shuffled pixels"),
     ),
     Mistake(
         "whole images shuffled",
@@ -187,6 +187,13 @@ MISTAKES = [
         '"negatives": 1 - x_test',
         '"negatives": 1 - (1 - x_test)',
         ("and on negatives",),
+    ),
+    Mistake(
+        "the sign changed for the negatives",
+        "test-sets",
+        '"negatives": 1 - x_test',
+        '"negatives": -x_test',
+        ("and pixels from 0 to 1",),
     ),
     Mistake(
         "the digits as they are, not mirrored",
@@ -243,5 +250,19 @@ MISTAKES = [
         "album, x_test, patience=50",
         "album, album, patience=50",
         ("early stopping restores", "a fifth better than the last"),
+    ),
+    Mistake(
+        "eight numbers for one",
+        "album-run",
+        "Autoencoder((64, 256, 256, 1))",
+        "Autoencoder((64, 256, 256, 8))",
+        ("answers: a page or a mixture of two",),
+    ),
+    Mistake(
+        "the networks trained on mirrored digits too",
+        "copy-run",
+        "fit(networks[k], squared_error_loss, x_train, **options)",
+        "fit(networks[k], squared_error_loss, torch.cat([x_train, x_train.view(-1, 8, 8).flip(1).flatten(1)]), **options)",
+        ("and no less than 0.85 of it",),
     ),
 ]

@@ -134,7 +134,7 @@ MISTAKES = [
         "far-check",
         "min(axis=1) > 1.4",
         "min(axis=1) > 0.2",
-        ("of the other three", "the corners are far"),
+        ("the corners are far",),
     ),
     Mistake(
         "the corners named the other way round",
@@ -310,5 +310,12 @@ MISTAKES = [
         "np.tanh(seen / 0.3**2)",
         "np.tanh(seen / 0.3)",
         ("the floor for x = ±1",),
+    ),
+    Mistake(
+        "distances in the plane's unit, named σ",
+        "fig-far",
+        "axis=1) / sigma",
+        "axis=1)",
+        ("in the other three the error", "outside the line"),
     ),
 ]

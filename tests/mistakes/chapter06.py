@@ -520,4 +520,11 @@ MISTAKES = [
         "ratio = spread(reader.rows()[used[:200]]) / spread(u[-14:])",
         ("units are about as wide",),
     ),
+    Mistake(
+        "four raw images searched, and not eight",
+        "bits-check",
+        "raw[3] * 1.2",
+        "raw[2] * 1.2",
+        ("nor as raw images, searched",),
+    ),
 ]

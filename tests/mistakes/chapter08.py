@@ -374,4 +374,18 @@ MISTAKES = [
         "child.normal(size=(2000, 5))",
         ("a cube of dimension 5",),
     ),
+    Mistake(
+        "the direction that reaches 95% not counted, over the knobs",
+        "stroke-estimates",
+        "variances.sum()).sum() + 1)",
+        "variances.sum()).sum())",
+        ("PCA: 2 directions for 1 knob",),
+    ),
+    Mistake(
+        "the direction that reaches 95% not counted, on the curve",
+        "crossing-check",
+        "(share.cumsum() < 0.95).sum() + 1",
+        "(share.cumsum() < 0.95).sum()",
+        ("PCA takes 18 directions",),
+    ),
 ]

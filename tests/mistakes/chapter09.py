@@ -201,7 +201,14 @@ MISTAKES = [
         "itself-check",
         "((came_back - rows.mT) ** 2)",
         "((came_back.norm(dim=1) - 1) ** 2)[:, None]",
-        ("careless: a normal step comes back",),
+        ("careless: but over 1 away",),
+    ),
+    Mistake(
+        "a point where the normal step comes back short",
+        "itself-check",
+        "point = x[1:2]",
+        "point = x[0:1]",
+        ("careless: a normal step comes back as long",),
     ),
     Mistake(
         "what comes back, not what is lost",

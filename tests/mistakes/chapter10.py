@@ -302,7 +302,7 @@ MISTAKES = [
         "break-it",
         "mu_relu, sigma_relu = relu(mu), relu(a)",
         "mu_relu, sigma_relu = mu, relu(a)",
-        ("1. all means in one quadrant", "1. fewer different means"),
+        ("1. all means in one quadrant", "1. fewer different means", "1. both negative"),
     ),
     Mistake(
         "the absolute value for the ReLU",
@@ -323,7 +323,7 @@ MISTAKES = [
         "break-it",
         "(a > 0) * (sigma_relu - 1 / sigma_relu)",
         "np.where(a > 0, sigma_relu - 1 / sigma_relu, 0.0)",
-        ("3. and nan in the gradient by hand",),
+        ("2. and nan in its gradient by hand",),
     ),
     Mistake(
         "the natural logarithm",
@@ -366,5 +366,40 @@ MISTAKES = [
         "gaussian, box = (distance[name, 8]",
         "gaussian, box = (distance[name, 2]",
         ("k = 8, Gaussian", "Gaussian: farther"),
+    ),
+    Mistake(
+        "the root's transpose forgotten: other correlations",
+        "measure",
+        "generator=generator) @ root.T",
+        "generator=generator) @ root",
+        ("and their correlations",),
+    ),
+    Mistake(
+        "the spread of each code number, without their correlations",
+        "measure",
+        "root = torch.linalg.cholesky(torch.cov(codes.T))",
+        "root = torch.diag(codes.std(dim=0))",
+        ("and their correlations",),
+    ),
+    Mistake(
+        "draws around zero, not around the codes' mean",
+        "measure",
+        "return codes.mean(dim=0) + torch.randn",
+        "return torch.randn",
+        ("Gaussian, k = 8: the mean of the codes",),
+    ),
+    Mistake(
+        "a leak in the ReLU on the mean",
+        "break-it",
+        "relu(mu), relu(a)",
+        "np.maximum(mu, 0.01 * mu), relu(a)",
+        ("1. all means in one quadrant", "1. both negative"),
+    ),
+    Mistake(
+        "the shifted logarithm for the head's output",
+        "break-it",
+        "relu(mu), relu(a)",
+        "relu(mu), relu(log_sigma)",
+        ("2. σ exactly zero",),
     ),
 ]

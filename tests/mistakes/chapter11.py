@@ -162,14 +162,14 @@ MISTAKES = [
         "gradients",
         "np.exp(logvar).sum(axis=0)[:, None]",
         "np.exp(logvar).mean(axis=0)[:, None]",
-        ("gradients for mu, logvar, V", "11.9 and never falls"),
+        ("gradients for mu, logvar, V", "and never falls on this way"),
     ),
     Mistake(
         "downhill for uphill",
         "climb",
         "mu + 0.015 * for_mu",
         "mu - 0.015 * for_mu",
-        ("11.9 and never falls", "act one ends near"),
+        ("and never falls on this way", "act one ends near"),
     ),
     Mistake(
         "q moves in the second act too",
@@ -324,5 +324,19 @@ MISTAKES = [
         "fit_linear_gaussian(noisy, k)",
         "fit_linear_gaussian(noisy, d - 1)",
         ("with noise: a variance for each pixel",),
+    ),
+    Mistake(
+        "a sum over u for its mean",
+        "steps-check",
+        "special.logsumexp(parts, axis=0) - np.log(50)",
+        "special.logsumexp(parts, axis=0)",
+        ("11.18 P(y) of each pixel",),
+    ),
+    Mistake(
+        "the evidence for the best ELBO of the family",
+        "climb-check",
+        "best = mean_elbo(x, *best_q(x, start), start)",
+        "best = log_marginal(x, start).mean()",
+        ("which leaves a gap", "act one ends near the best ELBO"),
     ),
 ]

@@ -50,7 +50,11 @@ MISTAKES = [
         "information",
         "log_prior = -0.5 * (z**2 + math.log(2 * math.pi))",
         "log_prior = -0.5 * (z**2)",
-        ("14.3 linear model: its mismatch", "14.3 the two parts make the rate"),
+        (
+            "14.3 linear model: its mismatch",
+            "14.3 in the sum ln q̄ cancels",
+            "more than half of the rate is mismatch",
+        ),
     ),
     Mistake(
         "ten images for a thousand",
@@ -106,7 +110,7 @@ MISTAKES = [
         "units",
         ".view(mu.shape).mean(dim=0)",
         ".view(mu.shape).sum(dim=0)",
-        ("14.5 units' costs add up",),
+        ("14.5 units' costs add up", "and they cost less than 0.05 nats each"),
     ),
     Mistake(
         "a pixel that sees itself",
@@ -134,7 +138,13 @@ MISTAKES = [
         "log-weights",
         "eps**2 - z**2",
         "-(z**2)",
-        ("14.9 the weight", "14.8 q the posterior", "14.8 σ twice too wide"),
+        (
+            "14.9 the weight",
+            "14.8 q the posterior",
+            "14.8 σ twice too wide",
+            "14.8 σ = 1: L_1",
+            "14.8 prior: L_1",
+        ),
     ),
     Mistake(
         "the variance for the standard deviation of a draw",
@@ -200,7 +210,7 @@ MISTAKES = [
         "ess-check",
         "+ 2 * math.log(stretch)",
         "+ math.log(stretch)",
-        ("14.12 s = 1.5",),
+        ("14.12 s = 1.5", "14.12 s = 2"),
     ),
     Mistake(
         "ln s forgotten in the density of a wider q",
@@ -254,7 +264,7 @@ MISTAKES = [
         "measures",
         "np.trace(cov_b) - 2 * root",
         "np.trace(cov_b) - root",
-        ("14.16 = by a matrix root", "14.16 moved by (3, 4, 0)"),
+        ("14.16 = by a matrix root", "14.16 moved by (3, 4, 0)", "14.16 doubled, centred"),
     ),
     Mistake(
         "the mean difference not squared",
@@ -301,7 +311,7 @@ MISTAKES = [
         "dice",
         ".mean().item() for b in draws",
         ".sum().item() for b in draws",
-        ("14.1 grey cross-entropy", "another draw moves the mean"),
+        ("14.1 grey cross-entropy", "standard deviation of the mean between draws"),
     ),
     Mistake(
         "one model measured six times",
@@ -352,8 +362,8 @@ MISTAKES = [
     Mistake(
         "the posterior's variance for its standard deviation",
         "humps",
-        "math.sqrt(np.exp(log_post) @ (z - center) ** 2 * 0.001)",
-        "np.exp(log_post) @ (z - center) ** 2 * 0.001",
+        "math.sqrt(np.exp(log_post) @ (grid - center) ** 2 * 0.001)",
+        "np.exp(log_post) @ (grid - center) ** 2 * 0.001",
         ("KL(p‖q) is lowest",),
     ),
     Mistake(
@@ -480,7 +490,7 @@ MISTAKES = [
     Mistake(
         "the tuned q counted as the spoiled one",
         "tuned-known",
-        "for q in ((mu, logvar), found_q)",
+        "for q in (spoiled, found_q)",
         "for q in (found_q, found_q)",
         ("14.15 linear: the spoiled encoder",),
     ),
@@ -620,8 +630,8 @@ MISTAKES = [
     Mistake(
         "the KL the other way round",
         "humps",
-        "kl_on_grid(normal(z, place[0], np.exp(place[1])), log_post)",
-        "kl_on_grid(log_post, normal(z, place[0], np.exp(place[1])))",
+        "kl_on_grid(normal(grid, place[0], np.exp(place[1])), log_post)",
+        "kl_on_grid(log_post, normal(grid, place[0], np.exp(place[1])))",
         ("from an ELBO the worst by 40",),
     ),
     Mistake(
@@ -683,5 +693,61 @@ MISTAKES = [
         "(mean, 0 * logvar)",
         "(mean, 0 * logvar + 1)",
         ("σ = 1: within half a nat",),
+    ),
+    Mistake(
+        "another pair of the figure",
+        "plane-check",
+        "(terms[b].value for b in (0.25, 2.0))",
+        "(terms[b].value for b in (0.25, 4.0))",
+        ("β = ¼ and 2: ELBOs within",),
+    ),
+    Mistake(
+        "a mean over code numbers for their sum",
+        "mean-code",
+        "(1 - torch.exp(logvar)).sum(dim=1)",
+        "(1 - torch.exp(logvar)).mean(dim=1)",
+        ("14.4 linear", "and that is more than three nats"),
+    ),
+    Mistake(
+        "a floor that no unit is below",
+        "cured",
+        "free_nats(0.5)",
+        "free_nats(0.0)",
+        ("free bits: more than 3 nats", "and the ELBO is lower"),
+    ),
+    Mistake(
+        "the posterior's mean kept in the prior",
+        "force",
+        "(0 * mean, 0 * logvar)",
+        "(mean, 0 * logvar)",
+        ("the prior is more than a nat short",),
+    ),
+    Mistake(
+        "the share of the other hump",
+        "humps",
+        "log_post[grid > 0.5]",
+        "log_post[grid < 0.5]",
+        ("14.8 q on one hump",),
+    ),
+    Mistake(
+        "the encoder's own width in both columns",
+        "sandwich-vae",
+        "*drawn_by(models[beta], 100, 1), stretches)",
+        "*drawn_by(models[beta], 100, 1), own)",
+        ("14.14 three widths: less than half",),
+    ),
+    Mistake(
+        "three other values of the flip",
+        "disagree",
+        "for flip in (0.02, 0.05, 0.1)}",
+        "for flip in (0.05, 0.02, 0.06)}",
+        ("0.05 is the best flip of the three",),
+    ),
+    Mistake(
+        "the collapsed model counted as cured",
+        "cured-check",
+        'results["… warm-up"], results["… free bits"]',
+        'results["sees the past"], results["… free bits"]',
+        ("warm-up: the code is back", "and neither cure raises it"),
     ),
 ]

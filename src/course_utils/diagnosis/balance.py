@@ -454,10 +454,17 @@ def _last_layer(probe: Probe, error: Error) -> Iterator[Finding]:
             f"the loss takes what decode says for logits, and it says {low:.2f} to {high:.2f}: its"
         )
         yield finding("sigmoid twice", f"{text} own probabilities reach from 0.50 to 0.73 only")
+    ends = [error.target[0] * float(e) + error.target[1] for e in (probe.x.min(), probe.x.max())]
+    if error.name == "cross-entropy of logits" and not probe.says_probabilities:
+        least, most = torch.sigmoid(torch.tensor([low, high], dtype=torch.float64)).tolist()
+        slack = 0.05 * (max(ends) - min(ends))
+        if min(ends) < least - slack or max(ends) > most + slack:
+            text = (
+                f"the loss takes what decode says for logits, and it says {low:.4g} to {high:.4g}"
+            )
+            text += f", whatever weights: probabilities from {least:.2f} to {most:.2f} only"
+            yield finding("decoder cannot reach the data", text)
     if error.name.startswith("cross-entropy"):
-        ends = [
-            error.target[0] * float(e) + error.target[1] for e in (probe.x.min(), probe.x.max())
-        ]
         if min(ends) < -1e-3 or max(ends) > 1 + 1e-3:
             text = f"a cross-entropy of data from {min(ends):.3g} to {max(ends):.3g}"
             yield finding("input range", text)

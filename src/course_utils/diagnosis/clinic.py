@@ -165,6 +165,7 @@ def _experiments(probe: Probe, needs: bool, beta: float, diverged: bool) -> list
             weights, error = answer[0], answer[1] or error
     if not diverged:
         findings += attempt("the range", networks.check_reach, probe, needs, error.target)
+        findings += attempt("the range", _unused, probe, error)
         findings += attempt("the heads", networks.check_heads, probe)
         if needs and error.name in ("", "log-likelihood") and not probe.says_probabilities:
             findings += attempt("the range", _no_probabilities, probe)
@@ -197,6 +198,17 @@ def _agreed(probe: Probe, findings: list[Finding]) -> list[Finding]:
     return [
         f for f in findings if f.name not in ("width of the noise", "KL reads logvar otherwise")
     ]
+
+
+def _unused(probe: Probe, error: Error) -> Iterable[Finding]:
+    """Compare ranges where it is known what the loss compares the image with."""
+    if error.name in ("squared error", "absolute error"):
+        yield from networks.check_range_is_used(probe, error.target)
+    elif error.name == "" and not has(probe.model, "log_likelihood"):
+        if networks.range_half_used(probe, (1.0, 0.0)):
+            probe.untested.append(
+                "whether the decoder's range is the data's: what its image is compared with"
+            )
 
 
 def _no_probabilities(probe: Probe) -> Iterable[Finding]:

@@ -52,6 +52,11 @@ FAULTS = {
         "images that stay too dark, too bright or too flat",
         "no activation on the decoder's last layer, or scale the data to what it can say",
     ),
+    "half of the decoder's range unused": Fault(
+        "reach, density",
+        "some pixels below zero, in reconstructions and samples, where the data have none",
+        "end the decoder in a sigmoid, or bring the data to the whole range: 2 * x - 1",
+    ),
     "no sigmoid": Fault(
         "pull, density, reach",
         "outputs outside [0, 1]",

@@ -76,6 +76,31 @@ def check_reach(probe: Probe, needs: bool, target: tuple[float, float]) -> Itera
         yield finding("input range", text, "ToTensor divides already: scale to [0, 1] once")
 
 
+def range_half_used(probe: Probe, target: tuple[float, float]) -> bool:
+    """Whether decode reaches as far below 0 as above it, and the data fill the upper half alone.
+
+    As a tanh does whose data lie in [0, 1]. Data that stay far from 0, or far from the upper end,
+    may be a part of others that have both signs.
+    """
+    least, most = probe.reach.get("decode", (-math.inf, math.inf))
+    ends = sorted(target[0] * float(end) + target[1] for end in (probe.x.min(), probe.x.max()))
+    low, high = (end / most if math.isfinite(most) and most > 0 else math.nan for end in ends)
+    symmetric = math.isfinite(least) and abs(least + most) < 0.01 * most
+    return symmetric and -0.01 < low < 0.05 and 0.95 < high < 1.01
+
+
+@torch.no_grad()
+def check_range_is_used(probe: Probe, target: tuple[float, float]) -> Iterator[Finding]:
+    """Name a decoder half of whose range no data have."""
+    if range_half_used(probe, target):
+        (least, most), x = probe.reach["decode"], probe.x
+        below = probe.model.decode(probe.model.encode(x)[0]) < -0.01 * most
+        text = f"data from {float(x.min()):.3g} to {float(x.max()):.3g}; decode reaches"
+        text += f" {least:.4g} to {most:.4g}, whatever weights, and"
+        text += f" {float(below.double().mean()):.0%} of what it says now lies below 0"
+        yield finding("half of the decoder's range unused", text)
+
+
 @torch.no_grad()
 def check_heads(probe: Probe) -> Iterator[Finding]:
     """Look for activations on the heads: numbers that are bounded, widths that are zero."""
@@ -263,6 +288,8 @@ def check_likelihood(probe: Probe) -> Iterator[Finding]:
         fits[name] = left, r
     (left, r), best = min((fits[name], name) for name in fits)
     d = probe.d
+    if left < 1e-4 and best in ("difference", "sign") and r > 0:
+        yield from check_range_is_used(probe, (1.0, 0.0))
     if left < 1e-4 and best == "as it is":
         if probe.says_probabilities:
             text = (

@@ -309,13 +309,13 @@ EXERCISE_5 = Exercise(
             (lambda c: 15 / (4 * c**2),),
         ),
         Mistake(
-            "the whole width. w is half of it: t runs from −w to w.",
+            "the whole width. w is half of it: x₁ runs from −w to w.",
             (lambda c: np.sqrt(15) / c,),
         ),
     ),
     hints=(
-        "t and t² are uncorrelated on [−w, w], so PCA's directions are the two axes.",
-        "E t² = w²/3 and E t⁴ = w⁴/5. The variance of c t² is c² (E t⁴ − (E t²)²).",
+        "x₁ and x₁² are uncorrelated on [−w, w], so PCA's directions are the two axes.",
+        "E x₁² = w²/3 and E x₁⁴ = w⁴/5. The variance of c x₁² is c² (E x₁⁴ − (E x₁²)²).",
         "Set w²/3 equal to c² w⁴ · 4/45.",
     ),
 )

@@ -1,5 +1,6 @@
 """The exercises of chapter 10, From points to distributions."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,15 @@ def _as_it_stands(a: np.ndarray) -> np.ndarray:
         return (sigma - 1 / sigma) * sigmoid(a)
 
 
+def _cancelled(sigma_of: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    def answer(a: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            sigma = sigma_of(a)
+            return (sigma - 1 / sigma) * (1 - np.exp(-sigma))
+
+    return answer
+
+
 EXERCISE_2 = Exercise(
     number="10.2",
     solution=(kl_slope,),
@@ -111,6 +121,15 @@ EXERCISE_2 = Exercise(
         Mistake(
             "ln(1 + eᵃ) as it stands is 0 at a = −40, and 1/σ infinite: np.logaddexp(0, a).",
             (_as_it_stands,),
+        ),
+        Mistake(
+            "1 − exp(−σ) is the slope of softplus, but rounds to 0 at a = −40: −np.expm1(−σ).",
+            (_cancelled(softplus),),
+        ),
+        Mistake(
+            "at a = −40 ln(1 + eᵃ) as it stands is 0, and so is 1 − exp(−σ): np.logaddexp(0, a),"
+            " and −np.expm1(−σ).",
+            (_cancelled(lambda a: np.log(1 + np.exp(a))),),
         ),
         Mistake(
             "σ is not allowed below 1e-4. There the slope is lost, and it should be −1.",

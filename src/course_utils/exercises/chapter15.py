@@ -322,6 +322,17 @@ def _judge_5(case: Case, came: Any) -> None:
     alone = moved.sum(axis=1) == 1  # one logvar of 2 or -2
     if np.any(off[alone] < 0.1):
         raise Wrong(f"every row off by 0.1 from {describe(right[alone])}", describe(have[alone]))
+    first: dict[tuple[float, ...], int] = {}  # what moves, and its mu: the first such row
+    for row in np.flatnonzero(alone):
+        j = int(moved[row].argmax())
+        like = first.setdefault((j, mu[row, j], logvar[row, j]), row)
+        adds = (have - right)[[like, row]]  # beside the right KL
+        if abs(adds[1] - adds[0]) > 1e-6 * (1 + np.abs(right[[like, row]]).max()):
+            raise Wrong(
+                f"the same difference from the right KL in rows {like} and {row}: they differ only"
+                " in the mu of code numbers whose logvar is 0",
+                f"{adds[0]:.6g} and {adds[1]:.6g}",
+            )
     if moved.sum(axis=1).max() > 1:  # rows as _together makes them
         parts = have[0] + (have[1:-1] - have[0]).sum()
         if abs(have[-1] - parts) > 1e-6 * (1 + abs(parts)):
@@ -346,6 +357,13 @@ def _together(seed: int, k: int) -> dict[str, np.ndarray]:
     return {"mu": np.tile(mu, (k + 2, 1)), "logvar": logvar}
 
 
+def _beside_others(seed: int, k: int) -> dict[str, np.ndarray]:
+    """2k rows: code number j has logvar 2 and one mu in two of them, the others' mu differ."""
+    mu = np.random.default_rng(seed).normal(size=(2, k, k))
+    mu[1, np.arange(k), np.arange(k)] = mu[0, np.arange(k), np.arange(k)]
+    return {"mu": mu.reshape(2 * k, k), "logvar": np.tile(2 * np.eye(k), (2, 1))}
+
+
 EXERCISE_5 = Exercise(
     number="15.5",
     solution=(sly_kl,),
@@ -358,6 +376,7 @@ EXERCISE_5 = Exercise(
         _one_at_a_time(2.0, 1513, 3, spread=0.0),  # mu = 0
         _one_at_a_time(2.0, 1514, 1),  # where a mean is a sum
         _together(1515, 3),
+        _beside_others(1516, 3),
     ],
     judge=_judge_5,
     mistakes=(
@@ -400,6 +419,15 @@ EXERCISE_5 = Exercise(
         Mistake(
             "squared after the sum. Each code number must add what its own mu and logvar say.",
             (lambda mu, logvar: _summands(mu, logvar).sum(axis=1) + logvar.sum(axis=1) ** 2,),
+        ),
+        Mistake(
+            "a neighbour's mu stands in it. Each code number adds what its own mu and logvar say.",
+            (
+                lambda mu, logvar: (
+                    _summands(mu, logvar).sum(axis=1)
+                    + (logvar**2 * (1 + np.roll(mu, 1, axis=1) ** 2)).sum(axis=1)
+                ),
+            ),
         ),
         Mistake(
             "a mean over code numbers in the part with logvar: with one code number it is right.",

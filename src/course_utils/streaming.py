@@ -1,0 +1,190 @@
+"""Rows that stay where they are, and are fetched a batch at a time: data larger than the memory."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+)
+
+from course_utils.rows import as_rows, item_of, length, table_values
+from course_utils.shapes import expect_whole
+
+COPIES = 3  # of a batch: its items, the same joined, and the batch before, still in use
+
+
+@dataclass(frozen=True)
+class StreamedRows:
+    """In place of one tensor of rows: what a training loop asks of it, fetched when asked for.
+
+    Attributes:
+        n: number of rows.
+        fetch: gives the rows of a list of numbers, as one tensor.
+        at_once: rows that fit in the memory allowed.
+        device: where fetched rows go.
+    """
+
+    n: int
+    fetch: Callable[[list[int]], Tensor]
+    at_once: int
+    device: str | torch.device = "cpu"
+
+    def __len__(self) -> int:
+        return self.n
+
+    def to(self, device: str | torch.device) -> "StreamedRows":
+        """Fetch to this device from now on."""
+        return replace(self, device=device)
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """Fetch these rows; ``dim`` is 0."""
+        return self.fetch(rows.tolist()).to(self.device)
+
+    def split(self, size: int) -> Iterator[Tensor]:
+        """Fetch all rows in order, ``size`` at a time, or as many as fit."""
+        size = min(size, self.at_once)
+        for start in range(0, self.n, size):
+            yield self.fetch([*range(start, min(start + size, self.n))]).to(self.device)
+
+
+def rows_within(
+    name: str,
+    x: Any,
+    model: nn.Module,
+    *,
+    unit_range: bool = False,
+    max_bytes: int | None = None,
+    at_least: int = 1,
+) -> Tensor | StreamedRows:
+    """Return ``as_rows`` where that takes at most ``max_bytes``, else rows that are streamed.
+
+    Of streamed rows there are never so many at once that they take more, the copies counted that
+    are made while a batch is put together. What lies in memory already, an array or a list, is
+    streamed too: then what is spared is the copy of the model's type on its device. A table is
+    first made an array.
+
+    Args:
+        name, x, model, unit_range: as in ``as_rows``.
+        max_bytes: the most that the rows may take; None for any size.
+        at_least: rows that are needed at once, a batch.
+
+    Raises:
+        TypeError, ValueError: as ``as_rows``, of the first row before anything is streamed, of
+            each other one when it is fetched: ``x_train[713] must …``. Or ``max_bytes`` is no
+            whole number, or too small for ``at_least`` rows.
+    """
+    if isinstance(x, StreamedRows):
+        return x
+    if max_bytes is None:
+        return as_rows(name, x, model, unit_range=unit_range)
+    expect_whole("max_bytes", max_bytes, 1)
+    x = table_values(name, x) if hasattr(x, "to_numpy") else x
+    n = _number_of_rows(name, x)
+    if n == 0:
+        return as_rows(name, x, model, unit_range=unit_range)  # which says what is missing
+    first = as_rows(name, _pick(name, x, [0]), model, unit_range=unit_range)
+    size = max(1, first.numel() * first.element_size())
+    by_item = not isinstance(x, (np.ndarray, Tensor)) and not _is_pair(x)
+    if (2 if by_item else 1) * n * size <= max_bytes:  # items, and the same joined
+        return as_rows(name, x, model, unit_range=unit_range)
+    needed = min(at_least, n)
+    if max_bytes < COPIES * size * needed:
+        raise ValueError(
+            f"max_bytes must hold {needed} rows of {name} at once, {COPIES} times {needed * size}"
+            f" bytes, got {max_bytes}"
+        )
+    fetch = partial(_fetch, name, x, model, tuple(first.shape[1:]), unit_range)
+    return StreamedRows(n, fetch, max_bytes // (COPIES * size))
+
+
+def _fetch(
+    name: str, x: Any, model: nn.Module, shape: tuple, unit_range: bool, numbers: list[int]
+) -> Tensor:
+    """The rows of these numbers, each of this shape; an error names the first row to blame."""
+
+    def rows(name: str, numbers: list[int]) -> Tensor:
+        found = as_rows(name, _pick(name, x, numbers), model, unit_range=unit_range)
+        if found.shape[1:] != shape:
+            got = tuple(found.shape[1:])
+            raise ValueError(f"{name} must have the first row's shape {shape}, got {got}")
+        return found
+
+    try:
+        return rows(name, numbers)
+    except Exception:
+        for i in numbers:  # alone, the row to blame names itself
+            rows(f"{name}[{i}]", [i])
+        raise
+
+
+def _number_of_rows(name: str, x: Any) -> int:
+    """How many rows can be asked for by number; 0 where ``as_rows`` is to say what is wrong."""
+    if isinstance(x, DataLoader):
+        return _number_of_items(name, x)
+    if isinstance(x, Dataset):
+        return length(name, x)
+    if _is_pair(x):
+        return len(x[0])
+    many = isinstance(x, (np.ndarray, Tensor)) and x.ndim > 1 or isinstance(x, (list, tuple))
+    return len(x) if many else 0
+
+
+def _number_of_items(name: str, loader: DataLoader) -> int:
+    """How many items a loader's data set has, where the loader gives each of them once."""
+    plain = type(loader.batch_sampler) is BatchSampler and (
+        type(loader.sampler) is SequentialSampler
+        or (type(loader.sampler) is RandomSampler and not loader.sampler.replacement)
+    )
+    if plain and not isinstance(loader.dataset, IterableDataset):
+        return length(name, loader.dataset)
+    sampler = loader.batch_sampler if type(loader.batch_sampler) is not BatchSampler else None
+    what = loader.dataset if isinstance(loader.dataset, IterableDataset) else sampler
+    raise TypeError(
+        f"{name} must give each of its items by number to be streamed under max_bytes, got a"
+        f" DataLoader with {type(what or loader.sampler).__name__}: pass a Dataset with items by"
+        " number, or no max_bytes"
+    )
+
+
+def _is_pair(x: Any) -> bool:
+    """Whether x is (images, labels), rather than a list of two images."""
+    pair = isinstance(x, (list, tuple)) and len(x) == 2
+    return pair and getattr(x[1], "ndim", 0) == 1 and getattr(x[0], "ndim", 0) >= 2
+
+
+def _pick(name: str, x: Any, numbers: list[int]) -> Any:
+    """Some rows of x, as something that ``as_rows`` takes."""
+    if _is_pair(x):
+        return x[0][numbers], x[1][numbers]
+    if isinstance(x, (np.ndarray, Tensor)):
+        return x[numbers]
+    whole = name.partition("[")[0]
+    if isinstance(x, DataLoader):
+        items = _Items([item_of(whole, x.dataset, i) for i in numbers])
+        seedless = torch.Generator()  # so that the loader draws nothing from the global one
+        return DataLoader(items, batch_size=len(items), collate_fn=x.collate_fn, generator=seedless)
+    items = [item_of(whole, x, i) for i in numbers]
+    return _Items(items) if isinstance(x, Dataset) else items
+
+
+class _Items(Dataset):
+    """Items that have been read."""
+
+    def __init__(self, items: list) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.items[i]
