@@ -5,10 +5,11 @@ extension turns their conventions into a book while it is built; it changes no f
 
 - ``notebooks``: folds solutions, hides the set-up, joins a figure with the caption below it.
 - ``citations``: a link to a source of references.bib leads to its entry in the bibliography.
-- ``equations``: equations reach MathJax untouched, and a numbered one can be linked to.
+- ``equations``: a numbered equation can be linked to.
+- ``mathematics``: formulas become SVG, and MathML for screen readers, while the book is built.
 - ``checks``: the directive ``course-checks``, every claim that the stored outputs show as checked.
 - ``downloads``: the portable chapters, behind each chapter's download button.
-- ``pages``: MathJax from our own folder, and buttons only where they lead somewhere.
+- ``pages``: what a page loads, and buttons only where they lead somewhere.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import checks, citations, downloads, equations, notebooks, pages
+from . import checks, citations, downloads, equations, mathematics, notebooks, pages
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect the modules to Sphinx."""
-    for module in (notebooks, citations, equations, checks, downloads, pages):
+    for module in (notebooks, citations, equations, mathematics, checks, downloads, pages):
         module.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
