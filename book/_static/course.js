@@ -64,7 +64,75 @@ function offerLarge() {
   }
 }
 
+// ---- what a link leads to, shown where it is pointed at ----
+
+let shown = null // the link whose preview is open
+
+function previewOf(link) {
+  const name = decodeURIComponent(link.hash.slice(1))
+  const kept = name && document.getElementById(`preview-${name}`)
+  if (kept) return kept.content.cloneNode(true)
+  const words = link.dataset.words ?? link.title
+  if (words) {
+    link.dataset.words = words // the browser's own yellow box would come too
+    link.removeAttribute("title")
+    return document.createTextNode(words)
+  }
+  const here = link.getAttribute("href").startsWith("#") && name && document.getElementById(name)
+  if (!here?.matches("div.math, figure")) return null
+  const copy = here.cloneNode(true)
+  for (const part of [copy, ...copy.querySelectorAll("[id], [tabindex]")]) {
+    part.removeAttribute("id")
+    part.removeAttribute("tabindex")
+  }
+  return copy
+}
+
+function show(link, box) {
+  const content = previewOf(link)
+  if (!content) return false
+  box.replaceChildren(content)
+  box.showPopover?.()
+  const at = link.getBoundingClientRect()
+  const { width, height } = box.getBoundingClientRect()
+  const room = document.documentElement.clientWidth
+  box.style.left = `${Math.max(8, Math.min(at.left, room - width - 8))}px`
+  box.style.top = `${at.top > height + 8 ? at.top - height - 6 : at.bottom + 6}px`
+  link.setAttribute("aria-describedby", box.id)
+  shown = link
+  return true
+}
+
+function offerPreviews() {
+  const box = document.createElement("div")
+  box.id = "preview"
+  box.setAttribute("role", "tooltip")
+  box.popover = "manual"
+  document.body.append(box)
+  const hide = () => {
+    shown?.removeAttribute("aria-describedby")
+    shown = null
+    box.hidePopover?.()
+  }
+  for (const link of document.querySelectorAll("article a.internal")) {
+    let touched = false
+    link.addEventListener("pointerenter", e => e.pointerType === "mouse" && show(link, box))
+    link.addEventListener("pointerleave", e => e.pointerType === "mouse" && hide())
+    link.addEventListener("focus", () => link.matches(":focus-visible") && show(link, box))
+    link.addEventListener("blur", hide)
+    link.addEventListener("pointerdown", e => (touched = e.pointerType === "touch"))
+    link.addEventListener("click", e => {
+      // The first tap shows, the second follows.
+      if (touched && shown !== link && show(link, box)) e.preventDefault()
+      else hide()
+    })
+  }
+  addEventListener("keydown", e => e.key === "Escape" && hide())
+  addEventListener("scroll", hide, { passive: true })
+}
+
 addEventListener("DOMContentLoaded", () => {
+  offerPreviews()
   offerLarge()
   markWide()
   addEventListener("resize", markWide)

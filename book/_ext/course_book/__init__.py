@@ -9,6 +9,8 @@ extension turns their conventions into a book while it is built; it changes no f
 - ``mathematics``: formulas become SVG, and MathML for screen readers, while the book is built.
 - ``checks``: the directive ``course-checks``, every claim that the stored outputs show as checked.
 - ``downloads``: the portable chapters, behind each chapter's download button.
+- ``references``: "(13.2)", "Figure 8.1", "chapter 12" and the glossary's terms lead there.
+- ``searching``: both spellings, and other names, find their section.
 - ``pages``: what a page loads, and buttons only where they lead somewhere.
 """
 
@@ -18,11 +20,31 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import checks, citations, downloads, equations, mathematics, notebooks, pages
+from . import (
+    checks,
+    citations,
+    downloads,
+    equations,
+    mathematics,
+    notebooks,
+    pages,
+    references,
+    searching,
+)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect the modules to Sphinx."""
-    for module in (notebooks, citations, equations, mathematics, checks, downloads, pages):
+    for module in (
+        notebooks,
+        citations,
+        references,
+        equations,
+        mathematics,
+        checks,
+        downloads,
+        searching,
+        pages,
+    ):
         module.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
