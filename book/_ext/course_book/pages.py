@@ -65,7 +65,7 @@ ACCESS = (
 # alone needs. (Where that is loaded, Sphinx marks no word that was searched for.)
 ICONS = re.compile(r"[ \t]*<script[^>]*/fontawesome\.js[^>]*></script>\n?")
 SEARCH = re.compile(
-    r"[ \t]*<script[^>]*/(?:searchtools|language_data|searchindex)\.js[^>]*></script>\n?"
+    r"[ \t]*<script[^>]*\b(?:searchtools|language_data|searchindex)\.js[^>]*></script>\n?"
 )
 WAITS = re.compile(r'<script (?=[^>]*src="(?![^"]*documentation_options))(?![^>]*\bdefer)')
 
