@@ -6,16 +6,20 @@ The book is built once, as `make book` builds it, and once more from a changed c
 from __future__ import annotations
 
 import base64
+import copy
 import functools
+import gzip
 import http.server
 import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
@@ -24,6 +28,8 @@ import nbformat
 import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
+from PIL import Image
+from playwright.sync_api import sync_playwright
 from pybtex.database import parse_file
 from sphinx.search.en import SearchEnglish
 
@@ -192,15 +198,57 @@ def test_no_style_sheet_names_another_host(book: Path) -> None:
     assert not [path for path in book.rglob("*.css") if CSS_FETCH.search(path.read_text("utf-8"))]
 
 
-def test_mathjax_is_the_file_beside_the_pages(book: Path) -> None:
-    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
-    ours = (book / "_static" / config["sphinx"]["config"]["mathjax_path"]).resolve()
-    for chapter in CHAPTERS:
-        path = book / f"{chapter}.html"
-        scripts = [str(tag["src"]) for tag in soup(path).select("script[src]")]
-        files = [(path.parent / urlsplit(script).path).resolve() for script in scripts]
-        assert [file for file in files if re.search("mathjax|^tex-|^mml", file.name)] == [ours]
-    assert ours.stat().st_size > 1_000_000
+def test_no_page_loads_a_script_for_formulas_or_icons_or_a_search_it_has_not(book: Path) -> None:
+    for path in pages(book):
+        loaded = {Path(urlsplit(str(t["src"])).path).name for t in soup(path).select("script[src]")}
+        assert not [name for name in loaded if re.search("mathjax|^tex-|fontawesome", name)]
+        searching = {"searchtools.js", "searchindex.js", "language_data.js"}
+        assert loaded & searching == (searching if path.name == "search.html" else set()), path.name
+        held_up = [t for t in soup(path).select("head script[src]") if not t.has_attr("defer")]
+        assert {Path(urlsplit(str(t["src"])).path).name for t in held_up} <= (
+            {"documentation_options.js"} | (searching if path.name == "search.html" else set())
+        )
+
+
+def test_every_icon_is_drawn(book: Path, changed: tuple[Path, Path, str]) -> None:
+    for path in (*pages(book), *(changed[0] / f"{name}.html" for name in (ODD, "book/index"))):
+        assert not soup(path).select("i[class*='fa-'], span[class*='fa-']"), path.name
+        for icon in soup(path).select("svg.svg-inline--fa path"):
+            assert len(str(icon["d"])) > 20
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_shared_address_shows_title_description_and_picture(book: Path, name: str) -> None:
+    said = {str(t.get("property") or t.get("name")): t for t in page(book, name).select("meta")}
+    assert len(str(said["og:description"]["content"])) > 40
+    assert said["description"]["content"] == said["og:description"]["content"]
+    assert str(said["og:title"]["content"]) and said["og:image"]
+
+
+# What a page and all that it names weigh as a server sends them, in kB.
+HEAVIEST = {"book/index": 350} | dict.fromkeys(CHAPTERS, 650)
+PACKED = {".html", ".css", ".js", ".svg"}
+
+
+@pytest.mark.parametrize("name", HEAVIEST)
+def test_a_page_is_light(book: Path, name: str) -> None:
+    path = book / f"{name}.html"
+    named = {
+        (path.parent / urlsplit(str(tag.get("href") or tag.get("src"))).path).resolve()
+        for tag in soup(path).select("link[rel='stylesheet'], link[rel='icon'], script[src], img")
+    }
+    sent = [f.read_bytes() for f in named if f.suffix not in PACKED]
+    sent += [gzip.compress(f.read_bytes()) for f in (path, *named) if f.suffix in PACKED]
+    assert sum(map(len, sent)) < HEAVIEST[name] * 1000
+
+
+def test_every_image_says_its_size_and_the_later_ones_wait(book: Path) -> None:
+    for name in DOCUMENTS:
+        images = article(book, name).select("img")
+        for image in images:
+            with Image.open((book / f"{name}.html").parent / str(image["src"])) as picture:
+                assert (int(str(image["width"])), int(str(image["height"]))) == picture.size
+        assert all(image.get("loading") == "lazy" for image in images[1:]), name
 
 
 # ---- the notebooks' conventions ----------------------------------------------------------------
@@ -366,6 +414,8 @@ $$
 \tag{99.1}
 $$
 
+A mistake: $\nosuchmacro$.
+
 In the middle $$x \in \mathbb{R}^d \tag{99.3}$$ of a line.
 
 \begin{align}
@@ -480,6 +530,13 @@ def test_claims_appear_as_they_were_printed(changed: tuple[Path, Path, str]) -> 
     assert [str(link["href"]) for link in last.select("td a")] == [f"../{ODD}.html#equation-99-1"]
 
 
+def test_a_mistake_in_a_formula_is_a_warning_and_shows_what_was_written(
+    changed: tuple[Path, Path, str],
+) -> None:
+    assert r"Undefined control sequence \nosuchmacro in the formula \nosuchmacro" in changed[2]
+    assert text(article(changed[0], ODD).select_one(".math > code")) == r"\nosuchmacro"
+
+
 def test_a_caption_without_its_figure_or_alt_text_is_a_warning(
     changed: tuple[Path, Path, str],
 ) -> None:
@@ -487,21 +544,64 @@ def test_a_caption_without_its_figure_or_alt_text_is_a_warning(
     assert "**Figure 99.2.** does not end in <!-- alt:" in changed[2]
 
 
+# ---- formulas, numbers and terms, without a browser ----
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_formula_finds_its_characters_and_has_words_for_screen_readers(
+    book: Path, name: str
+) -> None:
+    known = ids(book / f"{name}.html")
+    for formula in article(book, name).select(".math"):
+        assert formula.select_one("mjx-assistive-mml > math"), formula
+        for use in formula.select("use"):
+            assert str(use["href"]).removeprefix("#") in known
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_number_in_brackets_leads_to_its_equation(book: Path, chapter: str) -> None:
+    shown = copy.copy(article(book, chapter))
+    numbered = set(re.findall(r"\\tag\{([^}]+)\}", "\n".join(map(markdown, CHAPTERS))))
+    for link in shown.select("p a[href*='#equation-'], figcaption a[href*='#equation-']"):
+        number = text(link)
+        assert str(link["href"]).endswith("#equation-" + number.replace(".", "-"))
+        link.string = "linked"
+    for drawn in shown.select(".math, pre, code, h1, h2, h3, h4, h5, table, template"):
+        drawn.decompose()
+    left = set(re.findall(r"\((\d+\.\d+[a-z]?)\)", shown.get_text())) & numbered
+    assert not left
+
+
+def test_a_link_to_another_page_brings_what_it_leads_to(book: Path) -> None:
+    brought = 0
+    for chapter in CHAPTERS:
+        for link in article(book, chapter).select("p a[href*='.html#']"):
+            name = urldefrag(str(link["href"]))[1]
+            if re.match("equation-|fig-|term-", name) and link.get("class") != ["headerlink"]:
+                kept = page(book, chapter).find("template", id=f"preview-{name}")
+                if "term-link" in (link.get("class") or []) or name.startswith("equation-"):
+                    assert isinstance(kept, Tag) and kept.find(True), name
+                    brought += 1
+    assert brought > 200
+
+
 # ---- in a browser ------------------------------------------------------------------------------
 
-# Opens pages one after another, 390 pixels wide as a phone is, waits until each has drawn its
-# formulas, looks, widens the page to a desk's 1400, looks for formulas that are wider than their
-# column, and leaves what it saw as JSON in its own text.
+# Opens pages one after another, 390 pixels wide as a phone is, waits a second, looks, widens the
+# page to a desk's 1400, looks for formulas that are wider than their column, and leaves what it saw
+# as JSON in its own text.
 HARNESS = """<!doctype html><meta charset="utf-8"><body><script>
 const pages = PAGES, seen = {}
 function look(frame) {
   const d = frame.contentDocument, all = s => [...d.querySelectorAll(s)]
   return {
     formulas: all("article .math").length,
-    drawn: all("article mjx-container svg").length,
-    errors: all("[data-mjx-error]").map(e => e.getAttribute("data-mjx-error")),
-    undrawn: all("article .math").filter(m => !m.querySelector("svg")).map(m => m.textContent),
-    numbers: all("article mjx-assistive-mml mlabeledtr > mtd:first-child").map(e => e.textContent),
+    undrawn: all("article .math").filter(m => {
+      const { width, height } = m.querySelector("svg")?.getBoundingClientRect() ?? {}
+      return !(width > 3 && height > 3 && m.querySelector("mjx-assistive-mml > math"))
+    }).map(m => m.textContent),
+    numbers: all("article .math > .number, article mlabeledtr > mtd:first-child")
+      .map(e => e.textContent),
     wider: d.documentElement.scrollWidth - d.documentElement.clientWidth,
     found: all("#search-results li a").map(a => a.getAttribute("href")),
     asked: frame.contentWindow.asked || [],
@@ -509,8 +609,8 @@ function look(frame) {
 }
 function broad(frame) {
   const width = e => e.getBoundingClientRect().width
-  return [...frame.contentDocument.querySelectorAll('article mjx-container[display="true"]')]
-    .filter(e => width(e.querySelector("svg")) > width(e.parentElement) + 1)
+  return [...frame.contentDocument.querySelectorAll("article div.math > .formula")]
+    .filter(e => width(e.querySelector("svg")) > width(e) + 1)
     .map(e => e.textContent)
 }
 async function open(page) {
@@ -519,7 +619,6 @@ async function open(page) {
   frame.src = page
   document.body.append(frame)
   await new Promise(done => frame.onload = done)
-  await frame.contentWindow.MathJax?.startup?.promise
   await new Promise(done => setTimeout(done, 1000))
   seen[page] = look(frame)
   frame.style.width = "1400px"
@@ -578,12 +677,11 @@ def from_a_folder(
 
 @needs_chromium
 @pytest.mark.parametrize("name", [*DOCUMENTS, ODD])
-def test_mathematics_renders_from_a_folder(
+def test_formulas_show_from_a_folder(
     book: Path, changed: tuple[Path, Path, str], from_a_folder: dict[str, Any], name: str
 ) -> None:
     seen = from_a_folder[name]
-    assert seen["errors"] == []
-    assert seen["undrawn"] == []
+    assert seen["undrawn"] == ([r"\nosuchmacro"] if name == ODD else [])
     source = changed[1] if name == ODD else book
     assert seen["formulas"] == len(article(source, name).select(".math"))
 
@@ -659,3 +757,264 @@ def test_no_page_asks_another_host_for_anything(book: Path, tmp_path: Path) -> N
         server.shutdown()
     assert seen.pop("control.html")["asked"] == ["http://elsewhere.invalid/x.png"]
     assert {name: view["asked"] for name, view in seen.items() if view["asked"]} == {}
+
+
+# ---- in a browser, one page at a time ----------------------------------------------------------
+
+AXE = find_spec("axe_playwright_python")
+SAMPLE = [DOCUMENTS[0], CHAPTERS[1], CHAPTERS[12], CHAPTERS[15]]
+WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(book: Path, chromium: Any) -> Iterator[Any]:
+    """Opens a page of the book: visit(name, viewport=…, and what else a context takes)."""
+    contexts = []
+
+    def opened(name: str, query: str = "", **options: Any) -> Any:
+        contexts.append(chromium.new_context(**options))
+        tab = contexts[-1].new_page()
+        tab.goto(f"{(book / name).as_uri()}.html{query}")
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+# axe looks at each of the ten thousand elements of a chapter. Nine in ten are letters of formulas,
+# and coloured words of code of which the first of each colour stands for all.
+THIN = """() => {
+  document.querySelectorAll(".math svg > *, .math math > *").forEach(e => e.remove())
+  const met = new Set()
+  for (const word of document.querySelectorAll("article .highlight span")) {
+    const kind = word.className + !!word.closest(".cell_output") + !!word.closest(".tag_exercise")
+    if (met.has(kind)) word.replaceWith(word.textContent)
+    met.add(kind)
+  }
+}"""
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    ("theme", "viewport"),
+    [("light", WIDE), ("light", NARROW), ("dark", NARROW)],
+    ids=["light-desk", "light-phone", "dark-phone"],
+)
+def test_axe_finds_nothing_that_shuts_a_reader_out(
+    book: Path, visit: Any, theme: str, viewport: dict[str, int]
+) -> None:
+    assert AXE is not None and AXE.origin is not None
+    axe = Path(AXE.origin).with_name("axe.min.js").read_text("utf-8")
+    names = "{'label-content-name-mismatch': {enabled: true}}"  # off unless asked for
+    run = f"axe.run({{resultTypes: ['violations'], rules: {names}}})"
+    found = []
+    tab = visit(DOCUMENTS[0], viewport=viewport, color_scheme=theme)
+    for name in [*DOCUMENTS, "search", "genindex"]:
+        for folds in ("closed", "open") if name in SAMPLE else ("open",):
+            tab.goto(f"{(book / name).as_uri()}.html")
+            if folds == "open":
+                tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+            tab.wait_for_timeout(400)  # the theme marks what scrolls after 300 ms
+            tab.evaluate(THIN)
+            tab.evaluate(f"{axe}; 0")
+            for problem in tab.evaluate(run)["violations"]:
+                if problem["impact"] in ("serious", "critical") or problem["id"] == "region":
+                    nodes = [node["html"][:150] for node in problem["nodes"]]
+                    found.append((name, folds, problem["id"], len(nodes), nodes[0]))
+    assert not found, "\n".join(map(str, found))
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", SAMPLE)
+def test_nothing_moves_while_a_page_loads(visit: Any, name: str) -> None:
+    tab = visit(name, viewport=NARROW)
+    moved = tab.evaluate(
+        """new Promise(done => {
+          let sum = 0
+          new PerformanceObserver(list => list.getEntries().forEach(e => sum += e.value))
+            .observe({ type: "layout-shift", buffered: true })
+          setTimeout(() => done(sum), 1000)
+        })"""
+    )
+    assert moved < 0.05
+
+
+@needs_chromium
+def test_code_has_a_copy_button_and_output_has_none(visit: Any) -> None:
+    tab = visit(CHAPTERS[1])
+    tab.wait_for_selector(".copybtn", state="attached")
+    assert tab.locator(".cell_input .copybtn").count() == tab.locator(".cell_input pre").count()
+    assert tab.locator(".cell_output .copybtn").count() == 0
+
+
+@needs_chromium
+def test_the_keyboard_scrolls_a_formula_that_is_wider_than_a_phone(visit: Any) -> None:
+    tab = visit(CHAPTERS[1], viewport=NARROW)
+    tab.wait_for_selector(".formula.wide")
+    wide = "e => e.scrollWidth > e.clientWidth + 1"
+    for formula in tab.locator("div.math > .formula").all():
+        reached = formula.get_attribute("tabindex") == "0"
+        assert reached == formula.evaluate(wide)
+    first = tab.locator(".formula.wide").first
+    assert re.match(r"Formula \(\d+\.\d+\) scrolls", str(first.get_attribute("aria-label")))
+    assert first.evaluate("e => getComputedStyle(e).backgroundImage") != "none"  # the shade
+    first.focus()
+    tab.keyboard.press("ArrowRight")
+    tab.wait_for_timeout(500)
+    assert first.evaluate("e => e.scrollLeft") > 0
+    gap = first.evaluate(
+        "e => { e.scrollLeft = 0; return e.querySelector('svg').getBoundingClientRect().left"
+        " - e.getBoundingClientRect().left }"
+    )
+    assert gap < 2
+
+
+@needs_chromium
+def test_text_and_code_have_a_readable_width_on_a_desk(visit: Any) -> None:
+    tab = visit(CHAPTERS[1], viewport=WIDE)
+    letters = tab.evaluate(
+        """() => [...document.querySelectorAll("article section > p")]
+          .filter(p => !p.querySelector(".math, code")).map(p => {
+            const range = document.createRange()
+            range.selectNodeContents(p)
+            const lines = new Set([...range.getClientRects()].map(r => Math.round(r.bottom / 12)))
+            return lines.size > 2 ? p.innerText.length / lines.size : 0
+          }).filter(Boolean)"""
+    )
+    assert letters and 55 < statistics.median(letters) < 78
+    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    cut = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"
+    assert tab.locator(".cell_input pre").evaluate_all(cut) == []
+    sizes = "all => all.map(e => parseFloat(getComputedStyle(e).fontSize))"
+    assert statistics.median(tab.locator(".cell_input pre").evaluate_all(sizes)) > 12.4
+
+
+@needs_chromium
+def test_a_figure_opens_large_and_closes(visit: Any) -> None:
+    tab = visit(CHAPTERS[1], viewport=NARROW)
+    figure = tab.locator("article figure .enlarge").first
+    figure.scroll_into_view_if_needed()
+    small = figure.locator("img").evaluate("e => e.getBoundingClientRect().width")
+    figure.press("Enter")
+    large = tab.locator("dialog.large[open] img")
+    assert large.evaluate("e => e.getBoundingClientRect().width") > 1.5 * small
+    tab.keyboard.press("Escape")
+    assert tab.locator("dialog.large").count() == 0
+
+
+@needs_chromium
+def test_a_number_shows_its_equation_where_it_is_pointed_at(visit: Any) -> None:
+    tab = visit(CHAPTERS[12], viewport=WIDE)
+    for link in ("a[href^='#equation-']", "a.term-link", "a.citation-link"):
+        tab.locator(f"article {link}").first.hover()
+        box = tab.locator("#preview")
+        box.wait_for(state="visible")
+        assert box.evaluate("e => e.querySelector('svg') ? 99 : e.textContent.length") > 15
+        tab.mouse.move(0, 0)
+        box.wait_for(state="hidden")
+
+
+@needs_chromium
+def test_a_first_tap_shows_and_a_second_follows(visit: Any) -> None:
+    tab = visit(CHAPTERS[12], viewport=NARROW, has_touch=True)
+    link = tab.locator("article a.term-link").first
+    before = tab.url
+    link.tap()
+    tab.locator("#preview").wait_for(state="visible")
+    assert tab.url == before
+    link.tap()
+    tab.wait_for_url("**/glossary.html#*")
+
+
+@needs_chromium
+def test_a_search_opens_at_the_passage_with_the_words_marked(visit: Any) -> None:
+    tab = visit("search", "?q=covariance+matrix", viewport=WIDE)
+    tab.locator("#search-results li > a").first.click()
+    tab.wait_for_selector("article .highlighted")
+    tab.wait_for_timeout(300)
+    seen = "e => { const y = e.getBoundingClientRect().top; return y > 0 && y < innerHeight }"
+    marks = tab.locator("article .highlighted")
+    assert any(mark.evaluate(seen) for mark in marks.all())
+
+
+FOUND = {
+    "reparameterise": "#the-gradient-that-sampling-blocks|10_from",
+    "reparametrization trick": "10_from_points_to_distributions.html#the-gradient",
+    "variational inference": "11_the_elbo_every_step.html#a-family",
+    "evidence lower bound": "11_the_elbo_every_step.html#the-derivation",
+    "latent space": "10_from_points_to_distributions.html#|13_a_full",
+    "KL annealing": "14_how_good_is_it.html#two-cures",
+    "annealing": "14_how_good_is_it.html#two-cures",
+    "aggregated posterior": "#will-it-obey",
+    "normalize": r"\.html",
+}
+
+
+@needs_chromium
+@pytest.mark.parametrize("words", FOUND)
+def test_both_spellings_and_other_names_find_their_section(visit: Any, words: str) -> None:
+    tab = visit("search", "?q=" + words.replace(" ", "+"))
+    tab.wait_for_selector("#search-results li > a")
+    tab.wait_for_timeout(300)
+    links = tab.locator("#search-results li > a").evaluate_all(
+        "all => all.map(a => a.getAttribute('href'))"
+    )
+    assert any(re.search(FOUND[words], link) for link in links[:4]), links[:4]
+
+
+@needs_chromium
+@pytest.mark.parametrize("pair", [("reparameterise", "reparameterize"), ("colour", "color")])
+def test_both_spellings_find_the_same(visit: Any, pair: tuple[str, str]) -> None:
+    found = []
+    for word in pair:
+        tab = visit("search", f"?q={word}")
+        tab.wait_for_timeout(600)
+        found.append(
+            set(
+                tab.locator("#search-results li > a").evaluate_all(
+                    "all => all.map(a => a.getAttribute('href'))"
+                )
+            )
+        )
+    assert found[0] == found[1] != set()
+
+
+@needs_chromium
+def test_without_scripts_a_page_reads_complete(visit: Any) -> None:
+    tab = visit(CHAPTERS[12], viewport=WIDE, java_script_enabled=False)
+    with_scripts = visit(CHAPTERS[12], viewport=WIDE)
+    drawn = "article .math svg"
+    assert tab.locator(drawn).count() == with_scripts.locator(drawn).count() > 50
+    assert tab.locator(drawn).last.bounding_box()["height"] > 3
+    fold = tab.locator("article details.hide").last
+    fold.locator("summary").click()
+    assert fold.locator("pre").first.is_visible()
+
+
+# A page of Letter paper between margins of 1 cm, in CSS pixels.
+PAPER = {"width": 740, "height": 980}
+
+
+@needs_chromium
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_nothing_is_cut_on_paper_and_solutions_print(visit: Any, chapter: str) -> None:
+    tab = visit(chapter, viewport=PAPER)
+    tab.emulate_media(media="print")
+    cut = """() => [...document.querySelectorAll("article :is(pre, .formula, table, figure)")]
+      .filter(e => e.offsetParent && (e.scrollWidth > e.clientWidth + 2
+        || e.getBoundingClientRect().right > innerWidth + 1))
+      .map(e => e.textContent.slice(0, 80))"""
+    assert tab.evaluate(cut) == []
+    heights = tab.locator("article details pre").evaluate_all(
+        "all => all.map(e => e.getBoundingClientRect().height)"
+    )
+    assert all(height > 5 for height in heights)

@@ -5,11 +5,14 @@ extension turns their conventions into a book while it is built; it changes no f
 
 - ``notebooks``: folds solutions, hides the set-up, joins a figure with the caption below it.
 - ``citations``: a link to a source of references.bib leads to its entry in the bibliography.
-- ``equations``: equations reach MathJax untouched, and a numbered one can be linked to.
+- ``equations``: a numbered equation can be linked to.
+- ``mathematics``: formulas become SVG, and MathML for screen readers, while the book is built.
 - ``checks``: the directive ``course-checks``, every claim that the stored outputs show as checked.
 - ``explorables``: places for the drawings that readers move, and their scripts.
 - ``downloads``: the portable chapters, behind each chapter's download button.
-- ``pages``: MathJax from our own folder, and buttons only where they lead somewhere.
+- ``references``: "(13.2)", "Figure 8.1", "chapter 12" and the glossary's terms lead there.
+- ``searching``: both spellings, and other names, find their section.
+- ``pages``: what a page loads, and buttons only where they lead somewhere.
 """
 
 from __future__ import annotations
@@ -18,11 +21,33 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import checks, citations, downloads, equations, explorables, notebooks, pages
+from . import (
+    checks,
+    citations,
+    downloads,
+    equations,
+    explorables,
+    mathematics,
+    notebooks,
+    pages,
+    references,
+    searching,
+)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect the modules to Sphinx."""
-    for module in (notebooks, citations, equations, checks, explorables, downloads, pages):
+    for module in (
+        notebooks,
+        citations,
+        references,
+        equations,
+        mathematics,
+        checks,
+        explorables,
+        downloads,
+        searching,
+        pages,
+    ):
         module.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-r"""Equations: what stands between the dollars reaches MathJax as it does in JupyterLab.
+r"""Equations: what stands between the dollars is drawn as JupyterLab draws it.
 
 Numbers are written by hand, ``\tag{2.3}``, and each makes an anchor ``equation-2-3`` on its page.
 """
@@ -17,25 +17,18 @@ TAG = re.compile(r"\\tag\*?\{(?P<number>[^{}]+)\}")
 
 def setup(app: Sphinx) -> None:
     """Treat the equations of each page just before it is written."""
-    app.connect("doctree-resolved", pass_equations_on)
+    app.connect("doctree-resolved", anchor_equations)
     app.connect("doctree-resolved", keep_punctuation)
 
 
-def pass_equations_on(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    r"""Undo what Sphinx and MyST would add to an equation, and give it its anchors.
+def anchor_equations(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Undo what MyST adds to an equation, and give it its anchors.
 
-    Sphinx wraps an equation that has ``\\`` in a ``split`` environment, in which ``\tag`` is an
-    error. MyST numbers each ``align`` on its own, beside our numbers, under an id made of random
-    digits, so that no two builds were the same.
+    MyST numbers each ``align`` on its own, beside our numbers, under an id made of random digits,
+    so that no two builds were the same.
     """
-    if app.builder.format != "html":
-        return
-    left, right = app.config.mathjax_display
     for equation in doctree.findall(nodes.math_block):
-        text = equation.astext()
-        equation.children = [nodes.Text(f"{left}{text}{right}")]
-        equation.attributes.update(nowrap=True, number=None)
-        equation["ids"] = [anchor(number) for number in numbers(text)]
+        equation["ids"] = [anchor(number) for number in numbers(equation.astext())]
 
 
 def keep_punctuation(app: Sphinx, doctree: nodes.document, docname: str) -> None:
