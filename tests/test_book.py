@@ -598,7 +598,7 @@ function look(frame) {
     formulas: all("article .math").length,
     undrawn: all("article .math").filter(m => {
       const { width, height } = m.querySelector("svg")?.getBoundingClientRect() ?? {}
-      return !(width > 3 && height > 3 && m.querySelector("mjx-assistive-mml > math"))
+      return !(width > 1 && height > 1 && m.querySelector("mjx-assistive-mml > math"))
     }).map(m => m.textContent),
     numbers: all("article .math > .number, article mlabeledtr > mtd:first-child")
       .map(e => e.textContent),
@@ -941,9 +941,12 @@ def test_a_search_opens_at_the_passage_with_the_words_marked(visit: Any) -> None
     tab.locator("#search-results li > a").first.click()
     tab.wait_for_selector("article .highlighted")
     tab.wait_for_timeout(300)
-    seen = "e => { const y = e.getBoundingClientRect().top; return y > 0 && y < innerHeight }"
-    marks = tab.locator("article .highlighted")
-    assert any(mark.evaluate(seen) for mark in marks.all())
+    together = """() => [...document.querySelectorAll("article p")].some(p => {
+      const words = [...p.querySelectorAll(".highlighted")].map(m => m.textContent.toLowerCase())
+      const { top, bottom } = p.getBoundingClientRect()
+      return new Set(words).size === 2 && top > 0 && bottom < innerHeight
+    })"""
+    assert tab.evaluate(together)
 
 
 FOUND = {

@@ -47,6 +47,7 @@ def finish(app: Sphinx, html: str, pagename: str) -> str:
     html = size_images(app, html)
     for pattern, instead in ACCESS:
         html = re.sub(pattern, instead, html)
+    html = html.replace("</body>", f"{THANKS}</body>")
     return mathematics.with_characters(html)
 
 
@@ -81,6 +82,7 @@ def lighten(html: str, pagename: str) -> str:
     return WAITS.sub("<script defer ", html)
 
 
+THANKS = "<!-- Icons: Font Awesome Free, CC BY 4.0. Formulas: drawn by MathJax. -->"
 ICON = re.compile(
     r'<(?P<tag>i|span) class="(?P<classes>[^"]*\bfa-[^"]*)"(?P<rest>[^>]*)></(?P=tag)>'
 )
