@@ -18,6 +18,13 @@ MISTAKES = [
         ("18.4 distortion", "18.3 the slope"),
     ),
     Mistake(
+        "fewer code numbers than directions above the water",
+        "linear",
+        "(pixels, 50,",
+        "(pixels, 8,",
+        ("18.4 rate", "18.4 distortion", "the error of the mean code"),
+    ),
+    Mistake(
         "a reconstruction without its offset",
         "linear",
         "(pixels - model.dec_b - mu @",
