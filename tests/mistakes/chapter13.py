@@ -252,9 +252,20 @@ MISTAKES = [
     Mistake(
         "the KL left in the run that has the noise alone",
         "kl-train",
-        '("noise", noisy)',
-        '("noise", negative_elbo)',
-        ("without it, with noise or not", "without it twice"),
+        '"noise": noisy',
+        '"noise": negative_elbo',
+        (
+            "without it, with noise or not",
+            "without the KL the encoder shrinks",
+            "without it twice",
+        ),
+    ),
+    Mistake(
+        "noise of one fixed width in the run that has it",
+        "kl-train",
+        "model.reparameterize(*model.encode(x), generator)",
+        "model.encode(x)[0] + torch.randn(len(x), 20, generator=generator)",
+        ("without the KL the encoder shrinks",),
     ),
     Mistake(
         "the two sides of the gap exchanged",

@@ -750,4 +750,18 @@ MISTAKES = [
         'results["sees the past"], results["… free bits"]',
         ("warm-up: the code is back", "and neither cure raises it"),
     ),
+    Mistake(
+        "the width of the wrong image in the mean of all q",
+        "information",
+        "/ torch.exp(logvar)  # (n, n, k): each code, each image",
+        "/ torch.exp(logvar[:, None])",
+        ("14.3 two widths: the information",),
+    ),
+    Mistake(
+        "the exact code's place drawn from any group",
+        "sandwich-code",
+        "torch.softmax(log_ratio, dim=1)",
+        "torch.ones_like(log_ratio)",
+        ("14.14 three widths: p(x) over its estimate",),
+    ),
 ]

@@ -18,6 +18,13 @@ MISTAKES = [
         ("18.4 distortion", "18.3 the slope"),
     ),
     Mistake(
+        "fewer code numbers than directions above the water",
+        "linear",
+        "(pixels, 50,",
+        "(pixels, 8,",
+        ("18.4 rate", "18.4 distortion", "the error of the mean code"),
+    ),
+    Mistake(
         "a reconstruction without its offset",
         "linear",
         "(pixels - model.dec_b - mu @",
@@ -242,6 +249,13 @@ MISTAKES = [
         ("18.9 a turn of the network",),
     ),
     Mistake(
+        "the variances of the code numbers kept, not the precisions",
+        "cost_digits",
+        "-torch.log(torch.exp(-logvar) @ (q**2).T)",
+        "torch.log(torch.exp(logvar) @ (q**2).T)",
+        ("the kept precisions",),
+    ),
+    Mistake(
         "a decoder that is not turned back",
         "cost_digits",
         "log_likelihood(ink, z @ rotation)",
@@ -386,7 +400,7 @@ MISTAKES = [
         "cost_control",
         "(network) > 0.1",
         "(network) > 1.3",
-        ("after 60 epochs a turn costs",),
+        ("after 60 epochs a fourth number", "after 60 epochs a turn costs"),
     ),
     Mistake(
         "clouds that are not stretched",

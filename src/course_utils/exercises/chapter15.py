@@ -375,7 +375,7 @@ EXERCISE_5 = Exercise(
         {"mu": 5 * np.random.default_rng(1512).normal(size=(4, 6)), "logvar": np.zeros((4, 6))},
         _one_at_a_time(2.0, 1513, 3, spread=0.0),  # mu = 0
         _one_at_a_time(2.0, 1514, 1),  # where a mean is a sum
-        _together(1515, 3),
+        _together(1515, 4),
         _beside_others(1516, 3),
     ],
     judge=_judge_5,
