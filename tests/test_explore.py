@@ -146,61 +146,7 @@ def test_the_classes_have_the_colours_of_the_figures() -> None:
 
 # ---- in a browser ------------------------------------------------------------------------------
 
-HARNESS = """<!doctype html><html data-theme="light"><meta charset="utf-8"><body>PLACES
-<script src="FOLDER/core.js"></script><script>
-const place = name => document.querySelector(`[data-explore="${name}"]`)
-const key = (e, key, more = {}) => e.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, ...more }))
-function drag(dot, dx, dy) {  // in the drawing's own pixels
-  const svg = dot.ownerSVGElement, box = svg.getBoundingClientRect()
-  const scale = box.width / svg.viewBox.baseVal.width
-  const at = (x, y) => ({ clientX: box.left + scale * x, clientY: box.top + scale * y, pointerId: 1, bubbles: true })
-  const [x, y] = [+dot.getAttribute("cx"), +dot.getAttribute("cy")]
-  dot.setPointerCapture = () => {}
-  dot.dispatchEvent(new PointerEvent("pointerdown", at(x, y)))
-  dot.dispatchEvent(new PointerEvent("pointermove", at(x + dx, y + dy)))
-  dot.dispatchEvent(new PointerEvent("pointerup", at(x + dx, y + dy)))
-  dot.dispatchEvent(new PointerEvent("pointermove", at(0, 0)))
-}
-function slide(name, i, steps) {
-  const input = place(name).querySelectorAll("input[type=range]")[i]
-  if (steps > 0) input.stepUp(steps); else input.stepDown(-steps)
-  input.dispatchEvent(new Event("input", { bubbles: true }))
-}
-const seen = {}
-addEventListener("error", e => { seen.error = String(e.message) })
-async function started(name) {
-  for (let i = 0; i < 200 && !place(name).explorable; i++) await new Promise(r => setTimeout(r, 20))
-  return place(name).explorable
-}
-(async () => {
-  for (const name of NAMES) {
-    place(name).scrollIntoView()
-    const it = await started(name)
-    const words = () => place(name).querySelector(".explore-says").textContent
-    seen[name] = []
-    for (const act of ACTS[name]) {
-      if (act.set) it.set(act.set)
-      if (act.key) key(place(name).querySelectorAll(".handle")[act.handle], act.key, { shiftKey: !!act.shift })
-      if (act.drag) drag(place(name).querySelectorAll(".handle")[act.handle], ...act.drag)
-      if (act.slide) slide(name, ...act.slide)
-      if (act.click !== undefined) place(name).querySelectorAll("button")[act.click].click()
-      seen[name].push({ ...it.read(), words: words() })
-    }
-    const focusable = [...place(name).querySelectorAll("input, button, .handle")]
-    seen[name].push({
-      reachable: focusable.length && focusable.every(e => e.tabIndex === 0),
-      named: focusable.every(e => e.getAttribute("aria-label") || e.textContent || e.closest("label")),
-      pictures: [...place(name).querySelectorAll("canvas")].every(e => e.getAttribute("aria-label")),
-      still: !place(name).querySelector(".explore-still"),
-    })
-  }
-  const at = performance.now()
-  for (let i = 0; i < 200; i++) place("plane").explorable.decode(i / 100 - 1, 0.5)
-  seen.milliseconds = (performance.now() - at) / 200
-  document.body.innerHTML = "<pre id=seen></pre>"
-  document.getElementById("seen").textContent = JSON.stringify(seen)
-})()
-</script>"""
+HARNESS = (Path(__file__).parent / "explore_harness.html").read_text("utf-8")
 
 ACTS: dict[str, list[dict[str, Any]]] = {
     "denoise": [{"set": {"digit": 2, "sigma": 0.3}}, {"slide": [0, 2]}, {"click": 0}],

@@ -1,8 +1,8 @@
 """Numbers of a chapter's own run for the drawings of the book that readers move.
 
 A chapter calls ``share`` once for each such drawing. In a reader's session it does nothing. While
-``make outputs`` runs, it writes the file from which the page's script reads; while the tests run, it
-compares the run with that file, and a chapter that no longer gives those numbers fails.
+``make outputs`` runs, it writes the file from which the page's script reads. While the tests run,
+it compares the run with that file, and a chapter that no longer gives those numbers fails.
 """
 
 from __future__ import annotations

@@ -262,7 +262,8 @@ MISTAKES = [
         "the networks trained on mirrored digits too",
         "copy-run",
         "fit(networks[k], squared_error_loss, x_train, **options)",
-        "fit(networks[k], squared_error_loss, torch.cat([x_train, x_train.view(-1, 8, 8).flip(1).flatten(1)]), **options)",
+        "upside = x_train.view(-1, 8, 8).flip(1).flatten(1)\n"
+        "    fit(networks[k], squared_error_loss, torch.cat([x_train, upside]), **options)",
         ("and no less than 0.85 of it",),
     ),
 ]

@@ -134,7 +134,7 @@ MISTAKES = [
         "far-check",
         "min(axis=1) > 1.4",
         "min(axis=1) > 0.2",
-        ("the corners are far",),
+        ("of 1000 noisy points less",),
     ),
     Mistake(
         "the corners named the other way round",

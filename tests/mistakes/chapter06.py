@@ -64,14 +64,14 @@ MISTAKES = [
         "first",
         "trained(), trained(k=8)",
         "trained(), trained()",
-        ("6.4 exactly 8 of 256", "with the cut they lose"),
+        ("6.4 exactly 8 of 256", "mirrored over digits"),
     ),
     Mistake(
         "digits not mirrored",
         "first",
         "[:, ::-1]",
         "",
-        ("with the cut they lose",),
+        ("mirrored over digits",),
     ),
     Mistake(
         "off for one image is dead",

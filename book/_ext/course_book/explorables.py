@@ -2,8 +2,8 @@
 
 A line ``<!-- explore: name · what it is for a reader who cannot move it -->`` of a chapter, which
 JupyterLab and Colab do not show, becomes a place on the page. The page then loads core.js, which
-loads the numbers of data/name.js and the drawing, name.js, when a reader comes near. Without scripts,
-and in print, the text stands alone and the chapter's own figure shows the same.
+loads the numbers of data/name.js and the drawing, name.js, when a reader comes near. Without
+scripts, and in print, the text stands alone and the chapter's own figure shows the same.
 """
 
 from __future__ import annotations

@@ -380,6 +380,7 @@ def _judge_5(case: Case, came: Any) -> None:
         ((eps, place), "their place in the batch"),
         ((eps, again), "their place in the batch"),
         ((eps[1:], eps[:-1]), "the image before"),
+        ((eps[-(len(eps) // 2) :], eps[: len(eps) // 2]), "another image"),
         ((eps, ink), "the images"),
         ((size, place), "their place in the batch"),
         ((size, np.abs(again)), "their place in the batch"),

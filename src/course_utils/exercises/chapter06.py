@@ -191,7 +191,7 @@ EXERCISE_3 = Exercise(
         ),
         Mistake(
             "the first term alone. Heads and tails both count: the second term keeps ρ from"
-            " falling below the target.",
+            " rising above the target.",
             (_only_first_term,),
         ),
         Mistake(
@@ -208,7 +208,7 @@ EXERCISE_3 = Exercise(
             (lambda z, target: kl_gradient(z, target)[0],),
         ),
         Mistake(
-            "the averages are clipped. A unit that is almost never on has the steepest slope.",
+            "the averages are clipped. The slope grows without bound as ρ nears 0 or 1.",
             (_clipped,),
         ),
     ),
