@@ -978,6 +978,16 @@ wrong(
 )
 wrong("08.5", chapter08._joined, why="random points joined")
 
+
+def torn(t, d, places):
+    """A wild curve with jumps at so many places: no continuous one."""
+    waves = 6283 * np.asarray(t)[:, None] * np.sqrt(np.arange(2, d + 2))
+    return np.cos(waves + np.floor(places * np.asarray(t))[:, None])
+
+
+wrong("08.5", lambda t, d: torn(t, d, 2), why="one jump in a wild curve")
+wrong("08.5", lambda t, d: torn(t, d, 50), why="49 jumps in a wild curve")
+
 # 09 -----------------------------------------------------------------------------------------------
 tangent = chapter09.tangent_part
 

@@ -222,7 +222,7 @@ MISTAKES = [
         "survival-check",
         "(model(start[:1] + 1e-6 * steps) - model(start[:1])) / 1e-6",
         "model(start[:1] + steps) - model(start[:1])",
-        ("9.7 real steps through the network",),
+        ("9.7 normal steps through the network",),
     ),
     Mistake(
         "the second direction for the worst",
@@ -264,7 +264,7 @@ MISTAKES = [
         "far-inputs",
         "- train.images) ** 2)",
         "- test.images) ** 2)",
-        ("training images are on the manifold", "and a 3 held out is not"),
+        ("distance to the nearest training image", "and over 0.001 for a 3 held out"),
     ),
     Mistake(
         "what went in for what came out",

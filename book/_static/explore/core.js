@@ -159,19 +159,19 @@ const course = (() => {
       x, y: [from, to] in the data's units; ticks: { x, y } numbers; labels: { x, y } text. Returns
       { svg, at(x, y) -> [px, py] }, whose svg also holds a group `ink` to draw into. */
   function plot({ width = 600, height = 260, x, y, ticks = {}, labels = {}, title }) {
-    const [left, right, top, bottom] = [ticks.y ? 46 : 12, 12, 12, ticks.x ? 44 : 12];
+    const [left, right, top, bottom] = [ticks.y ? 62 : 12, 12, 12, ticks.x ? 50 : 12];
     const px = (v) => left + ((v - x[0]) / (x[1] - x[0])) * (width - left - right);
     const py = (v) => height - bottom - ((v - y[0]) / (y[1] - y[0])) * (height - top - bottom);
     const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, class: "explore-plot" });
     const ink = element("g");
     svg.append(element("line", { class: "axis", x1: px(x[0]), x2: px(x[1]), y1: py(y[0]), y2: py(y[0]) }));
     for (const v of ticks.x ?? [])
-      svg.append(text(px(v), height - bottom + 17, v, "middle"));
+      svg.append(text(px(v), height - bottom + 19, v, "middle"));
     for (const v of ticks.y ?? []) svg.append(text(left - 6, py(v) + 4, v, "end"));
-    if (labels.x) svg.append(text((left + width - right) / 2, height - 8, labels.x, "middle"));
+    if (labels.x) svg.append(text((left + width - right) / 2, height - 7, labels.x, "middle"));
     if (labels.y) {
       svg.append(text(0, 0, labels.y, "middle"));
-      change(svg.lastChild, { transform: `translate(13 ${(top + height - bottom) / 2}) rotate(-90)` });
+      change(svg.lastChild, { transform: `translate(15 ${(top + height - bottom) / 2}) rotate(-90)` });
     }
     if (title) change(svg, { role: "group", "aria-label": title });
     svg.append(ink);

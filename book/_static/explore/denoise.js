@@ -18,10 +18,10 @@ course.explorable("denoise", (stage, { names, sigmas, clean, eps, wiener, networ
     const points = Array.from(sigmas, (s, i) => [s, decibels[j * count + i]]).filter(([, d]) => d < 30);
     curves.ink.append(
       element("path", { class: `line color-${colors[j]}`, d: path(curves, points) }),
-      text(...curves.at(0.43, 28.5 - 2 * j), kind, "start", "muted"),
+      text(...curves.at(0.43, 28 - 3.4 * j), kind, "start", "muted"),
       element("path", {
         class: `line color-${colors[j]}`,
-        d: path(curves, [[0.38, 28.9 - 2 * j], [0.42, 28.9 - 2 * j]]),
+        d: path(curves, [[0.38, 28.7 - 3.4 * j], [0.42, 28.7 - 3.4 * j]]),
       }),
     );
   });

@@ -20,7 +20,9 @@ def tangent_part(delta: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
 def _cases_1() -> list[Case]:
     rng = np.random.default_rng(91)
     columns = rng.normal(size=(6, 2))
-    dependent = np.stack([columns[:, 0], 2 * columns[:, 0], columns[:, 1]], axis=1)
+    dependent = np.stack(
+        [columns[:, 0], 2 * columns[:, 0], columns[:, 1], columns.sum(axis=1)], axis=1
+    )
     return [
         {"delta": np.array([[1.0, 2.0, 3.0]]), "jacobian": np.array([[2.0], [0.0], [1.0]])},
         {"delta": rng.normal(size=(4, 5)), "jacobian": rng.normal(size=(5, 2)) @ np.diag([3, 0.5])},

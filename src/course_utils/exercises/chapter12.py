@@ -116,8 +116,8 @@ EXERCISE_1 = Exercise(
     ),
     hints=(
         "Three variances, one after the other: of mu, of z, of a pixel of x̂.",
-        "A sum of d independent products of mean zero has d times the variance of one product,"
-        " and the variance of a product is the product of the variances.",
+        "A sum of d uncorrelated products has d times the variance of one, and the variance of a"
+        " product of independent factors of mean zero is the product of theirs.",
         "mu: d · enc_var · pixel_var. z: sigma² more. x̂: k · dec_var times that.",
     ),
 )
@@ -617,7 +617,7 @@ EXERCISE_5 = Exercise(
             (_by_looking_at(np.abs),),
         ),
         Mistake(
-            "your test compares one sum. Many wrong codes have it: compare entry by entry.",
+            "your test forgets which entry is which (a sum, a sorted list): compare each with each.",
             (_by_looking_at(np.sum),),
         ),
         Mistake(
