@@ -617,7 +617,7 @@ EXERCISE_5 = Exercise(
             (_by_looking_at(np.abs),),
         ),
         Mistake(
-            "your test forgets which entry is which (a sum, a sorted list): compare each with each.",
+            "your test forgets which entry is which (a sum, a sorted list): compare each entry.",
             (_by_looking_at(np.sum),),
         ),
         Mistake(
