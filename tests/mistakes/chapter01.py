@@ -11,11 +11,18 @@ MISTAKES = [
         ("1.3 the risk of the lamps", "1.7 error of the mean image", "1.9 untrained loss"),
     ),
     Mistake(
+        "the largest pixel of a block for its mean",
+        "blocks",
+        "blocks.mean(axis=(2, 4))",
+        "blocks.max(axis=(2, 4))",
+        ("each pixel of a block becomes",),
+    ),
+    Mistake(
         "the code laid out four times over, like tiles",
         "blocks",
         "z.reshape(-1, 4, 4).repeat(2, axis=1).repeat(2, axis=2).reshape(-1, 64)",
         "np.tile(z.reshape(-1, 4, 4), (1, 2, 2)).reshape(-1, 64)",
-        ("a block keeps its mean",),
+        ("each pixel of a block becomes",),
     ),
     Mistake(
         "the guess rounded to on or off",

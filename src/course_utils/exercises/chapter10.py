@@ -273,8 +273,8 @@ EXERCISE_4 = Exercise(
             ),
         ),
         Mistake(
-            "the mean of f is taken off. That baseline lowers the variance and, over many draws,"
-            " changes little, but it is another estimate: here f itself is asked for.",
+            "the mean of f is taken off. That baseline often lowers the variance and, over many"
+            " draws, changes little, but it is another estimate: here f itself is asked for.",
             (lambda f, z, m, v: score_gradient(f - np.mean(f), z, m, v),),
         ),
         Mistake(
