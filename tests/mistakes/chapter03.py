@@ -241,7 +241,7 @@ MISTAKES = [
         "batches-definition",
         "rng.permutation(n)",
         "np.arange(n)",
-        ("and few in their old place",),
+        ("and few beside an old neighbour",),
     ),
     Mistake(
         "Nesterov's step",

@@ -210,7 +210,10 @@ def _cases_3() -> list[Case]:
     far = {"x": np.array([[0.25, 0.75]]), "logits": np.array([[40.0, -1000.0]])}
     sure = {"x": np.array([[0.0, 1.0], [1.0, 0.0]]), "logits": np.array([[800.0, 40.0]] * 2)}
     # beyond the range in which ln(1 + eᵃ) may be taken for 0 or for a, and small enough to show it
-    between = {"x": np.array([[0.0, 1.0, 0.25]]), "logits": np.array([[-12.5, 10.5, -1.0]])}
+    between = {
+        "x": np.array([[0.0, 1.0, 0.25, 0.0, 1.0]]),
+        "logits": np.array([[-12.5, 10.5, -1.0, -19.5, 19.5]]),
+    }
     return [small, grey, far, sure, between]
 
 
@@ -255,8 +258,8 @@ EXERCISE_3 = Exercise(
             (_naive,),
         ),
         Mistake(
-            "ln(1 + eᵃ) is taken for 0 where a is below −5. It is 0.0067 there, and needs no cut:"
-            " np.logaddexp(0, a).",
+            "ln(1 + eᵃ) is taken for 0 where a is far below 0. It is small there, not 0, and needs"
+            " no cut: np.logaddexp(0, a).",
             (_cut,),
         ),
         Mistake(
