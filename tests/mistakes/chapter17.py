@@ -246,7 +246,7 @@ MISTAKES = [
         "transpose-build",
         "torch.eye(36, dtype=torch.float64)",
         "torch.ones(36, 36, dtype=torch.float64)",
-        ("17.5 convT is", "its entries", "convT does not undo conv"),
+        ("17.5 convT is", "its entries"),
     ),
     Mistake(
         "a mean for the sum of copies",
