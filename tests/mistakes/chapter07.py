@@ -87,7 +87,7 @@ MISTAKES = [
         "train",
         "contractive_loss(3.0)",
         "contractive_loss(300.0)",
-        ("the four largest singular values agree",),
+        ("the four networks' largest singular values agree",),
     ),
     Mistake(
         "fewer powers in the count",
@@ -290,14 +290,14 @@ MISTAKES = [
         "whole",
         "by_one = contractive_loss(0.1, whole=True, n_projections=1)",
         "by_one = squared_error_loss",
-        ("at like held-out errors", "whole penalised: its norm", "encoder penalised: that norm"),
+        ("at like held-out errors", "whole penalised: its squared norm", "encoder penalised: that squared norm"),
     ),
     Mistake(
         "the encoder penalised once more",
         "whole",
         "contractive_loss(0.1, whole=True,",
         "contractive_loss(0.1, whole=False,",
-        ("whole penalised: the variance", "whole penalised: its norm"),
+        ("whole penalised: the variance", "whole penalised: its squared norm"),
     ),
     Mistake(
         "a hundredth of the weight",
