@@ -290,7 +290,11 @@ MISTAKES = [
         "whole",
         "by_one = contractive_loss(0.1, whole=True, n_projections=1)",
         "by_one = squared_error_loss",
-        ("at like held-out errors", "whole penalised: its squared norm", "encoder penalised: that squared norm"),
+        (
+            "at like held-out errors",
+            "whole penalised: its squared norm",
+            "encoder penalised: that squared norm",
+        ),
     ),
     Mistake(
         "the encoder penalised once more",
