@@ -60,6 +60,7 @@ def test_the_script_for_teachers_counts_what_is_right(tmp_path: Path) -> None:
             for text, tag in (
                 ("✓ 01.1", "exercise"),
                 ("✗ 01.2 …", "exercise"),
+                ("mine: 3\n✓ 01.3", "exercise"),
                 ("✓ 01.2", "solution"),
             )
         ]
@@ -68,4 +69,4 @@ def test_the_script_for_teachers_counts_what_is_right(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "anna.ipynb 1 of 2\n"
+    assert done.stdout == "anna.ipynb 2 of 3\n"
