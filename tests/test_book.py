@@ -293,7 +293,9 @@ def test_set_up_is_folded_and_bootstrap_is_not_on_the_page(book: Path, chapter: 
     assert len(shown.select(".tag_setup > details:not([open])")) == len(tagged(chapter, "setup"))
     assert not shown.select(".tag_bootstrap")
     code = [cell for cell in cells(chapter) if cell.cell_type == "code"]
-    assert len(shown.select("div.cell")) == len(code) - len(tagged(chapter, "bootstrap"))
+    hidden = len(tagged(chapter, "bootstrap")) + len(tagged(chapter, "explore"))
+    assert not shown.select(".tag_explore")
+    assert len(shown.select("div.cell")) == len(code) - hidden
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

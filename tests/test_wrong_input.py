@@ -29,6 +29,7 @@ ELSEWHERE = {
     "diagnosis": "reads broken models on purpose: tests/test_diagnosis.py",
     "doctor": "takes nothing",
     "exercises": "reads wrong answers on purpose: tests/test_grading.py, test_wrong_answers.py",
+    "explore": "gives a page its numbers: tests/test_explore.py",
     "flat_images": "a record",
     "folder_images": "takes a folder: tests/test_folder_images.py",
     "folders": "takes nothing",
@@ -216,6 +217,7 @@ CALLS = {
     "data.binarise": lambda: dict(x=a(4, 3), seed=1),
     "stroke_digits.stroke_digits": lambda: dict(n=3, seed=1, labels=[1, 2, 3], free=("slant",)),
     "stroke_digits.middle": dict,
+    "stroke_digits.pen_path": lambda: dict(label=3),
     "stroke_digits.draw": lambda: dict(labels=np.arange(3), factors=factors(3)),
     "stroke_digits.draw_jacobian": lambda: dict(labels=np.arange(2), factors=factors(2)),
     # ---- numpy_vae

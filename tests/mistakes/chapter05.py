@@ -139,8 +139,8 @@ MISTAKES = [
     Mistake(
         "the corners named the other way round",
         "far-check",
-        "right, up = (fine > middle).T",
-        "up, right = (fine > middle).T",
+        "corner, (right, up) = in_corner",
+        "corner, (up, right) = in_corner",
         ("the lower right corner is emptier",),
     ),
     Mistake(

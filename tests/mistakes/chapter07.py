@@ -292,8 +292,8 @@ MISTAKES = [
         "by_one = squared_error_loss",
         (
             "at like held-out errors",
-            "whole penalised: its squared norm",
-            "encoder penalised: that squared norm",
+            "whole penalised: squared norm",
+            "encoder penalised: that stays",
         ),
     ),
     Mistake(
@@ -301,14 +301,14 @@ MISTAKES = [
         "whole",
         "contractive_loss(0.1, whole=True,",
         "contractive_loss(0.1, whole=False,",
-        ("whole penalised: the variance", "whole penalised: its squared norm"),
+        ("whole penalised: the variance", "whole penalised: squared norm"),
     ),
     Mistake(
         "a hundredth of the weight",
         "whole",
         "contractive_loss(0.3, n",
         "contractive_loss(0.003, n",
-        ("encoder penalised: its norm", "but its code's variance"),
+        ("encoder penalised: its squared norm", "but its code's variance"),
     ),
     Mistake(
         "the diagonal counted, too",

@@ -352,8 +352,8 @@ MISTAKES = [
     Mistake(
         "both networks with two code numbers",
         "train-flat",
-        "VAE(784, 400, k)",
-        "VAE(784, 400, 2)",
+        "VAE(784, 128, k)",
+        "VAE(784, 128, 2)",
         ("two numbers carry less", "and the loss is worse"),
     ),
     Mistake(

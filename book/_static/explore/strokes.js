@@ -41,7 +41,7 @@ course.explorable("strokes", (stage, { names, ranges, paths, lengths, half_heigh
   const digit = choice({ label: "digit", names: [..."0123456789"], value: 5, moved: show });
   const image = picture(SIZE, SIZE, "the digit");
   const knobs = names.map((name, j) => {
-    const [low, high] = [ranges[2 * j], ranges[2 * j + 1]];
+    const [low, high] = [ranges[2 * j], ranges[2 * j + 1]].map((v) => Number(v.toFixed(6)));
     return slider({
       label: name.replace("_", " "), min: low, max: high, step: (high - low) / 60,
       value: (low + high) / 2, say: (v) => say(v), moved: show,

@@ -458,7 +458,8 @@ def _last_layer(probe: Probe, error: Error) -> Iterator[Finding]:
     if error.name == "cross-entropy of logits" and not probe.says_probabilities:
         least, most = torch.sigmoid(torch.tensor([low, high], dtype=torch.float64)).tolist()
         slack = 0.05 * (max(ends) - min(ends))
-        if min(ends) < least - slack or max(ends) > most + slack:
+        in_range = min(ends) > -1e-3 and max(ends) < 1 + 1e-3  # else that is the fault
+        if in_range and (min(ends) < least - slack or max(ends) > most + slack):
             text = (
                 f"the loss takes what decode says for logits, and it says {low:.4g} to {high:.4g}"
             )

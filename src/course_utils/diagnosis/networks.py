@@ -287,6 +287,10 @@ def check_likelihood(probe: Probe) -> Iterator[Finding]:
         left = float(((measured - r * expected) ** 2).mean() / (measured**2).mean().clamp(1e-300))
         fits[name] = left, r
     (left, r), best = min((fits[name], name) for name in fits)
+    # Where pixels are nearly 0 or 1, the exchanged ones are a multiple of the difference.
+    usual = min((fits[name], name) for name in ("difference", "sign"))
+    if usual[0][0] < 1e-4:
+        (left, r), best = usual
     d = probe.d
     if left < 1e-4 and best in ("difference", "sign") and r > 0:
         yield from check_range_is_used(probe, (1.0, 0.0))
