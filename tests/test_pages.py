@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
+import pytest
 
 from course_utils.diagnosis.faults import FAULTS
 
@@ -70,3 +72,30 @@ def test_the_script_for_teachers_counts_what_is_right(tmp_path: Path) -> None:
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert done.stdout == "anna.ipynb 2 of 3\n"
+
+
+def test_a_changed_drawing_is_noticed_and_a_compiled_file_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BOOK / "_ext"))
+    from course_book.pages import note_digest
+
+    (tmp_path / "static" / "explore").mkdir(parents=True)
+    script = tmp_path / "static" / "explore" / "drawing.js"
+    config = SimpleNamespace(html_static_path=["static"], course_book_digest="")
+    seen = []
+    for name, text in ((script, "one"), (script, "two"), (script.with_suffix(".pyc"), "three")):
+        name.write_text(text)
+        note_digest(SimpleNamespace(confdir=tmp_path), config)
+        seen.append(config.course_book_digest)
+    assert seen[0] != seen[1] == seen[2]
+
+
+def test_a_mistake_in_a_formula_is_shown_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BOOK / "_ext"))
+    from course_book import mathematics
+    from docutils import nodes
+
+    assert "error" not in mathematics.typeset(r"a < b", False)
+    shown = mathematics.drawn(r"\nosuch a < b & c", False, nodes.math())["html"]
+    assert shown == r"<code>\nosuch a &lt; b &amp; c</code>"

@@ -10,6 +10,7 @@ a phone it scrolls, and its number stays in sight.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from functools import cache
@@ -78,8 +79,7 @@ def drawn(tex: str, display: bool, node: nodes.Node) -> dict[str, str]:
     if "error" in formula:
         problem = f"{formula['error']} in the formula {tex}"
         LOGGER.warning(problem, location=node, type="course_book", subtype="formula")
-        code = nodes.literal("", tex)
-        return {"html": f"<code>{nodes.Text(code.astext())}</code>", "style": ""}
+        return {"html": f"<code>{html.escape(tex)}</code>", "style": ""}
     return formula
 
 
@@ -103,13 +103,13 @@ def visit_block(translator: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def with_characters(html: str) -> str:
+def with_characters(page: str) -> str:
     """Add to a page the drawings of the characters that its formulas refer to."""
-    used = sorted(set(USED.findall(html)))
+    used = sorted(set(USED.findall(page)))
     if not used:
-        return html
+        return page
     known = json.loads(str(engine().call("glyphs")))
-    drawings = "".join(known[name].replace(' data-c="', ' data-c="') for name in used)
-    body = html.index(">", html.index("<body")) + 1
-    cache = f'<svg class="characters" aria-hidden="true"><defs>{drawings}</defs></svg>'
-    return html[:body] + cache + html[body:]
+    drawings = "".join(known[name] for name in used)
+    body = page.index(">", page.index("<body")) + 1
+    characters = f'<svg class="characters" aria-hidden="true"><defs>{drawings}</defs></svg>'
+    return page[:body] + characters + page[body:]

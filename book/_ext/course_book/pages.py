@@ -156,13 +156,14 @@ def png_size(path: Path) -> tuple[int, int] | None:
 
 
 def note_digest(app: Sphinx, config: Config) -> None:
-    """Have every page built anew when this extension or the style sheet changes.
+    """Have every page built anew when this extension, a script or the style sheet changes.
 
     Sphinx looks at the sources of the pages alone, and copies no file where no page changed.
     """
     folders = [Path(__file__).parent, *(Path(app.confdir, p) for p in config.html_static_path)]
     digest = hashlib.sha256()
-    for path in sorted(p for folder in folders for p in folder.glob("*.*") if p.is_file()):
+    found = (path for folder in folders for path in folder.rglob("*.*") if path.is_file())
+    for path in sorted(path for path in found if path.suffix != ".pyc"):
         digest.update(path.name.encode() + path.read_bytes())
     config.course_book_digest = digest.hexdigest()
 

@@ -23,17 +23,17 @@ LOGGER = logging.getLogger(__name__)
 NAMES = "book/search_names.yml"
 # British endings and the American ones. Python and the browser read the same patterns.
 SPELLINGS = (
-    ("is(e|ed|es|er|ers|ing|ation|ations)$", "iz", 1),
-    ("ys(e|ed|es|er|ers|ing)$", "yz", 1),
-    ("our(s|ed|ing|al|able|hood|hoods)?$", "or", 1),
-    ("ll(ed|ing|er|ers)$", "l", 1),
-    ("tre(s|d)?$", "ter", 1),
+    ("is(e|ed|es|er|ers|ing|ation|ations)$", "iz"),
+    ("ys(e|ed|es|er|ers|ing)$", "yz"),
+    ("our(s|ed|ing|al|able|hood|hoods)?$", "or"),
+    ("ll(ed|ing|er|ers)$", "l"),
+    ("tre(s|d)?$", "ter"),
 )
 
 
 def one_spelling(word: str) -> str:
     """Return a word with the American ending."""
-    for pattern, ending, _ in SPELLINGS:
+    for pattern, ending in SPELLINGS:
         word = re.sub(pattern, rf"{ending}\1", word)
     return word
 
@@ -52,7 +52,7 @@ Stemmer = function () {
     (w, [pattern, ending]) => w.replace(new RegExp(pattern), (_, rest) => ending + (rest || "")),
     word));
 };
-""".replace("SPELLINGS", json.dumps([list(spelling[:2]) for spelling in SPELLINGS]))
+""".replace("SPELLINGS", json.dumps(SPELLINGS))
     )
 
     def stem(self, word: str) -> str:

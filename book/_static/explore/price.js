@@ -15,7 +15,7 @@ course.explorable("price", (stage, { betas, rates, distortions, kls, originals, 
     return element("circle", { cx, cy });
   });
   plane.ink.append(tangent, ...dots);
-  const [, shown] = originals.shape.length ? [0, originals.shape[0]] : [0, 0];
+  const [shown] = originals.shape;
   const [, rows, steps, pixels] = walks.shape;
   const image = (array, i) => array.subarray(i * pixels, (i + 1) * pixels);
   const tile = (name) => picture(28, 28, name);

@@ -86,7 +86,5 @@ course.explorable("strokes", (stage, { names, ranges, paths, lengths, half_heigh
       tangents: names.map((_, j) => Array.from(tangent(digit.value, factors(), j))),
       factors: factors(),
     }),
-    draw,
-    tangent,
   };
 });
