@@ -303,7 +303,7 @@ EXERCISE_5 = Exercise(
             (lambda c: np.sqrt(5 / 3) / c,),
         ),
         Mistake(
-            "where the parabola is as high as wide. PCA compares variances, not extents.",
+            "where the parabola is as high as w. PCA compares variances, not extents.",
             (lambda c: 1 / c,),
         ),
         Mistake(
