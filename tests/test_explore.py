@@ -94,7 +94,20 @@ def test_networks_are_compared_by_what_they_lead_to(
         share("net", {"w": np.zeros(4)}, shown={"loss": (100.0, 1.0)})
 
 
-def test_nan_and_unknown_kinds_are_refused() -> None:
+@pytest.mark.parametrize("changed", ["names", "shown"])
+def test_of_a_network_names_are_compared_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, f"write {tmp_path}")
+    share("net", {"names": ["a", "b"]}, shown={"loss": (100.0, 1.0)})
+    monkeypatch.setenv(VARIABLE, f"compare {tmp_path}")
+    names, label = (["a", "c"], "loss") if changed == "names" else (["a", "b"], "error")
+    with pytest.raises(AssertionError, match="make outputs"):
+        share("net", {"names": names}, shown={label: (100.0, 1.0)})
+
+
+def test_nan_and_unknown_kinds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, f"write {tmp_path}")
     with pytest.raises(ValueError, match="a"):
         share("drawing", {"a": np.array([1.0, np.nan])})
     with pytest.raises(ValueError, match="float64"):
@@ -155,6 +168,9 @@ ACTS: dict[str, list[dict[str, Any]]] = {
         {"key": "ArrowLeft", "handle": 0},
         {"key": "ArrowRight", "handle": 1, "shift": True},
         {"drag": [-40, 0], "handle": 0},
+        {"set": {"mu": 3, "sigma": 1}},
+        {"key": "ArrowLeft", "handle": 1},
+        {"key": "ArrowLeft", "handle": 1, "alt": True},
     ],
     "pca": [{"set": {"digit": 5, "k": 8}}, {"slide": [0, 8]}, {"click": 0}],
     "plane": [
@@ -242,6 +258,10 @@ def test_elbo(seen: dict[str, Any]) -> None:
         assert view["gap"] == pytest.approx(gap, abs=1e-6)
         assert view["elbo"] + view["gap"] == pytest.approx(log_marginal(x, model)[0], abs=1e-9)
         assert f"ELBO {view['elbo']:.2f}".replace("-", "−") in view["words"]
+        shown = [float(n.replace("−", "-")) for n in re.findall(r"[−\d.]+\d", view["words"])]
+        assert shown[0] + shown[1] == pytest.approx(shown[2], abs=1e-9)
+    # Near the right end of the axis the handle of the width stands on the left: its key widens.
+    assert [view["sigma"] for view in views[4:]] == pytest.approx([1, 1.05, 1.05])
 
 
 @needs_chromium

@@ -126,7 +126,7 @@ def test_images_with_labels_are_streamed_to_a_conditional_model(kind, tmp_path):
     )
 
 
-def test_what_fits_is_read_once():
+def test_what_fits_is_not_streamed():
     def streamed(x, model, bound):
         return isinstance(rows_within("x", x, model, max_bytes=bound), StreamedRows)
 
@@ -341,3 +341,45 @@ def test_a_plain_autoencoder_streams_pictures_with_axes_of_their_own():
         options = {"epochs": 2, "max_bytes": bound, "progress": False}
         losses.append(fit(Autoencoder((6, 2)), loss, Pictures(images), **options).train)
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("count", [N - 1, N + 1])
+def test_labels_that_are_not_one_for_each_image_are_refused_where_they_are_streamed(count):
+    labels = np.zeros(count, dtype=np.int64)
+    with pytest.raises((TypeError, ValueError), match="x"):
+        rows_within("x", (np.asarray(X), labels), conditional(), max_bytes=BOUND)
+
+
+class Column:
+    """A column of a table that was shuffled: numbers in square brackets are its index."""
+
+    ndim = 1
+
+    def __init__(self, values):
+        self.values = np.asarray(values)
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, numbers):
+        return self.values[::-1][numbers]
+
+    def to_numpy(self):
+        return self.values
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values.astype(dtype) if dtype else self.values
+
+
+def test_labels_from_a_shuffled_table_are_taken_by_their_place():
+    pair = (np.asarray(X), Column(np.asarray(Y)))
+    streamed = rows_within("x", pair, conditional(), max_bytes=BOUND)
+    assert isinstance(streamed, StreamedRows)
+    resident = rows_within("x", (X, Y), conditional())
+    assert torch.equal(streamed.index_select(0, torch.arange(5)), resident[:5])
+
+
+def test_a_loader_that_drops_rows_is_refused():
+    loader = DataLoader(Pictures(), batch_size=7, drop_last=True)
+    with pytest.raises(TypeError, match="drop_last"):
+        rows_within("x", loader, vae(), max_bytes=BOUND)

@@ -34,7 +34,7 @@ def share(
 
     Args:
         name: of the drawing, and of the file: letters, digits and hyphens.
-        numbers: arrays of any shape, numbers, text, and lists of them, by name.
+        numbers: by name, arrays of any shape; Python's numbers and text, and lists of these.
         tolerance: how far a later run may be off, as a share of an array's largest entry.
         kinds: how an array is stored, "uint8" (256 steps from its smallest to its largest entry),
             "float16" or, by default, "float32".
@@ -45,14 +45,18 @@ def share(
         ValueError: for an unknown kind or numbers that are not finite.
         AssertionError: where the tests compare and this run gives other numbers than the page has.
     """
+    task, _, folder = os.environ.get(VARIABLE, "").partition(" ")
+    if not task:
+        return
     kinds, shown = kinds or {}, shown or {}
     stored = {key: encoded(key, value, kinds.get(key, "float32")) for key, value in numbers.items()}
     if shown:
         stored["shown"] = {key: [float(value), float(off)] for key, (value, off) in shown.items()}
-    task, _, folder = os.environ.get(VARIABLE, "").partition(" ")
     path = Path(folder) / f"{name}.js"
     if task == "write":
-        rows = ",\n".join(f'"{key}": {json.dumps(value)}' for key, value in stored.items())
+        rows = ",\n".join(
+            f'"{key}": {json.dumps(value, allow_nan=False)}' for key, value in stored.items()
+        )
         path.write_text(f'course.data("{name}", {{\n{rows}\n}});\n', encoding="utf-8")
     elif task == "compare":
         expect_alike(name, stored, read(path), tolerance)
@@ -93,18 +97,18 @@ def expect_alike(name: str, now: Any, before: Any, tolerance: float) -> None:
     cure = f"(drawing {name}): run `make outputs` and look at what changed"
     if now.keys() != before.keys():
         raise AssertionError(f"got {sorted(now)}, the page has {sorted(before)} {cure}")
-    for key, (value, off) in now.get("shown", {}).items():
-        if not abs(value - before["shown"][key][0]) <= off:
-            raise AssertionError(
-                f"{key}: {value:g}, {before['shown'][key][0]:g} in the page {cure}"
-            )
+    shown, known = now.get("shown", {}), before.get("shown", {})
+    if shown.keys() != known.keys():
+        raise AssertionError(f"shown {sorted(shown)}, {sorted(known)} in the page {cure}")
+    for key, (value, off) in shown.items():
+        if not abs(value - known[key][0]) <= off:
+            raise AssertionError(f"{key}: {value:g}, {known[key][0]:g} in the page {cure}")
     for key in now.keys() - {"shown"}:
         new, old = now[key], before[key]
         if isinstance(new, dict) and "base64" in new:
-            same_shape = new["shape"] == old["shape"]
-            if not same_shape or ("shown" not in now and not close(new, old, tolerance)):
+            if new["shape"] != old["shape"] or not (shown or close(new, old, tolerance)):
                 raise AssertionError(f"{key} is not what the page has {cure}")
-        elif "shown" not in now and not np.all(alike(new, old, tolerance)):
+        elif not alike(new, old, tolerance):
             raise AssertionError(f"{key}: {new!r}, {old!r} in the page {cure}"[:300])
 
 
@@ -117,8 +121,6 @@ def close(new: dict[str, Any], old: dict[str, Any], tolerance: float) -> bool:
 
 def alike(new: Any, old: Any, tolerance: float) -> bool:
     """Tell whether two values of JSON agree, numbers up to a share of their size."""
-    if isinstance(new, dict) and isinstance(old, dict):
-        return new.keys() == old.keys() and all(alike(new[k], old[k], tolerance) for k in new)
     if isinstance(new, list | tuple) and isinstance(old, list | tuple):
         return len(new) == len(old) and all(
             alike(a, b, tolerance) for a, b in zip(new, old, strict=True)

@@ -104,7 +104,7 @@ def image_grid(
         if len(labels) not in (0, n):
             raise ValueError(f"{name}_labels must be none or {n}, got {len(labels)}: {labels}")
     if channels == 3:
-        bands = np.clip(np.asarray(images).reshape(-1, 3, height * width), 0, 1).swapaxes(0, 1)
+        bands = np.asarray(images).reshape(-1, 3, height * width).swapaxes(0, 1)
         sheet = np.stack([_tiled(band, height, width, n_columns) for band in bands], axis=-1)
         gap = np.isnan(sheet[..., :1])  # a fourth number says how opaque: the paper shows
         sheet = np.concatenate([np.nan_to_num(sheet), 1.0 - gap], axis=-1)

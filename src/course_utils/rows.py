@@ -67,7 +67,7 @@ def _array(name: str, x: Any, n_classes: int | None) -> Any:
         return table_values(name, x)
     if isinstance(x, (Dataset, DataLoader)):
         return _read(name, x, n_classes)
-    if isinstance(x, (list, tuple)) and len(x) == 2 and _is_labels(x[1], x[0]):
+    if is_pair(x):
         return _with_labels(name, x[0], x[1], n_classes)
     if isinstance(x, (list, tuple)) and len(x):
         return _stacked(name, x)
@@ -93,8 +93,13 @@ def table_values(name: str, x: Any) -> np.ndarray:
     return _plain(values)
 
 
-def _is_labels(y: Any, x: Any) -> bool:
-    return getattr(y, "ndim", None) == 1 and getattr(x, "ndim", 0) >= 2 and len(x) == len(y)
+def is_pair(x: Any) -> bool:
+    """Whether x is (images, labels), rather than a list of two images."""
+    if not isinstance(x, (list, tuple)) or len(x) != 2:
+        return False
+    images, labels = x
+    of_each = getattr(images, "ndim", 0) >= 2 and getattr(labels, "ndim", None) == 1
+    return of_each and len(images) == len(labels)
 
 
 def _with_labels(name: str, x: Any, y: Any, n_classes: int | None) -> np.ndarray:

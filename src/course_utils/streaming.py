@@ -17,7 +17,7 @@ from torch.utils.data import (
     SequentialSampler,
 )
 
-from course_utils.rows import as_rows, item_of, length, table_values
+from course_utils.rows import as_rows, is_pair, item_of, length, table_values
 from course_utils.shapes import expect_whole
 
 COPIES = 3  # of a batch: its items, the same joined, and the batch before, still in use
@@ -71,7 +71,8 @@ def rows_within(
     Of streamed rows there are never so many at once that they take more, the copies counted that
     are made while a batch is put together. What lies in memory already, an array or a list, is
     streamed too: then what is spared is the copy of the model's type on its device. A table is
-    first made an array.
+    first made an array. Rows are counted in the model's type: items of a wider type, as float64,
+    take twice that while they are joined.
 
     Args:
         name, x, model, unit_range: as in ``as_rows``.
@@ -89,12 +90,14 @@ def rows_within(
         return as_rows(name, x, model, unit_range=unit_range)
     expect_whole("max_bytes", max_bytes, 1)
     x = table_values(name, x) if hasattr(x, "to_numpy") else x
+    if is_pair(x):  # a column of a table would pick rows by its index
+        x = tuple(np.asarray(part) if hasattr(part, "to_numpy") else part for part in x)
     n = _number_of_rows(name, x)
     if n == 0:
         return as_rows(name, x, model, unit_range=unit_range)  # which says what is missing
     first = as_rows(name, _pick(name, x, [0]), model, unit_range=unit_range)
     size = max(1, first.numel() * first.element_size())
-    by_item = not isinstance(x, (np.ndarray, Tensor)) and not _is_pair(x)
+    by_item = not isinstance(x, (np.ndarray, Tensor)) and not is_pair(x)
     if (2 if by_item else 1) * n * size <= max_bytes:  # items, and the same joined
         return as_rows(name, x, model, unit_range=unit_range)
     needed = min(at_least, n)
@@ -133,7 +136,7 @@ def _number_of_rows(name: str, x: Any) -> int:
         return _number_of_items(name, x)
     if isinstance(x, Dataset):
         return length(name, x)
-    if _is_pair(x):
+    if is_pair(x):
         return len(x[0])
     many = isinstance(x, (np.ndarray, Tensor)) and x.ndim > 1 or isinstance(x, (list, tuple))
     return len(x) if many else 0
@@ -141,6 +144,11 @@ def _number_of_rows(name: str, x: Any) -> int:
 
 def _number_of_items(name: str, loader: DataLoader) -> int:
     """How many items a loader's data set has, where the loader gives each of them once."""
+    if getattr(loader, "drop_last", False):
+        raise TypeError(
+            f"{name} must give each of its items to be streamed under max_bytes, got a DataLoader"
+            " with drop_last=True: pass its data set, or no max_bytes"
+        )
     plain = type(loader.batch_sampler) is BatchSampler and (
         type(loader.sampler) is SequentialSampler
         or (type(loader.sampler) is RandomSampler and not loader.sampler.replacement)
@@ -156,15 +164,9 @@ def _number_of_items(name: str, loader: DataLoader) -> int:
     )
 
 
-def _is_pair(x: Any) -> bool:
-    """Whether x is (images, labels), rather than a list of two images."""
-    pair = isinstance(x, (list, tuple)) and len(x) == 2
-    return pair and getattr(x[1], "ndim", 0) == 1 and getattr(x[0], "ndim", 0) >= 2
-
-
 def _pick(name: str, x: Any, numbers: list[int]) -> Any:
     """Some rows of x, as something that ``as_rows`` takes."""
-    if _is_pair(x):
+    if is_pair(x):
         return x[0][numbers], x[1][numbers]
     if isinstance(x, (np.ndarray, Tensor)):
         return x[numbers]

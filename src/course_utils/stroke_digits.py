@@ -29,10 +29,10 @@ RANGES = np.array(
 RANGES.flags.writeable = False
 
 SIZE = 28  # pixels a side
-_HALF_HEIGHT = 7.8  # of a digit at scale 1, in pixels
+HALF_HEIGHT = 7.8  # of a digit at scale 1, in pixels
 _N_POINTS = 96  # of the pen's path, at equal steps: less than a pixel apart
-_INK = 4.0  # in the middle of a long straight stroke, where the image is 1 - exp(-4) = 0.98
-_WIDTHS = float(np.sqrt(2 * np.log(_INK / np.log(2))))  # at this many deviations it is one half
+INK = 4.0  # in the middle of a long straight stroke, where the image is 1 - exp(-4) = 0.98
+WIDTHS = float(np.sqrt(2 * np.log(INK / np.log(2))))  # at this many deviations it is one half
 _PIXELS = np.arange(SIZE) - (SIZE - 1) / 2  # pixel centres; the image's middle is 0
 _IMAGES_AT_ONCE = 64  # so many at a time stay in the processor's cache
 
@@ -267,7 +267,7 @@ def draw_jacobian(labels: np.ndarray, factors: np.ndarray) -> np.ndarray:
         size, width = factors[part, 2, None, None], factors[part, 3, None, None]
         jacobian[part, :, :, 2] += paper * ink / size  # a longer path carries more ink
         widening = row @ wider_x + wider_y @ column
-        jacobian[part, :, :, 3] = paper * (widening / _WIDTHS - ink / width)
+        jacobian[part, :, :, 3] = paper * (widening / WIDTHS - ink / width)
     return jacobian.reshape(len(labels), SIZE * SIZE, len(NAMES))
 
 
@@ -305,13 +305,13 @@ def _blots(labels: np.ndarray, factors: np.ndarray) -> _Blots:
     slant, rotation, scale, thickness, shift_x, shift_y, bend = factors.T[:, :, None]  # (n, 1)
     x, y = _PATHS[labels, :, 0], _PATHS[labels, :, 1]  # (n, S)
     moved = x + bend * (y**2 - 0.4) - slant * y
-    height = _HALF_HEIGHT * scale
+    height = HALF_HEIGHT * scale
     place_x = height * (np.cos(rotation) * moved + np.sin(rotation) * y)
     place_y = height * (np.cos(rotation) * y - np.sin(rotation) * moved)
-    tau = thickness / _WIDTHS
+    tau = thickness / WIDTHS
     to_column = (_PIXELS - (place_x + shift_x)[:, :, None]) / tau[:, :, None]
     to_row = (_PIXELS - (place_y + shift_y)[:, :, None]) / tau[:, :, None]
-    amount = _INK * height * _LENGTHS[labels] / (np.sqrt(2 * np.pi) * tau)
+    amount = INK * height * _LENGTHS[labels] / (np.sqrt(2 * np.pi) * tau)
     column, row = np.exp(-0.5 * to_column**2), np.exp(-0.5 * to_row**2)
     return _Blots(column, row, to_column, to_row, amount, tau, (place_x, place_y), (x, y))
 
@@ -325,8 +325,8 @@ def _velocities(blots: _Blots, factors: np.ndarray) -> Iterator[tuple[np.ndarray
     """Yield, for each factor, how fast the blots move: ∂X and ∂Y, (n, S) each."""
     (place_x, place_y), (_, y) = blots.place, blots.pen
     rotation, scale = factors[:, 1, None], factors[:, 2, None]
-    right_x = _HALF_HEIGHT * scale * np.cos(rotation)  # where a step of the pen to the right leads
-    right_y = -_HALF_HEIGHT * scale * np.sin(rotation)
+    right_x = HALF_HEIGHT * scale * np.cos(rotation)  # where a step of the pen to the right leads
+    right_y = -HALF_HEIGHT * scale * np.sin(rotation)
     still, one = np.zeros_like(y), np.ones_like(y)
     yield -right_x * y, -right_y * y  # slant
     yield place_y, -place_x  # rotation

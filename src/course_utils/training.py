@@ -98,7 +98,8 @@ def fit(
 
     The data lie in one tensor on the device, and batches are drawn by index: no copy an item. Data
     that would take more than ``max_bytes`` stay where they are, and the rows of each batch are
-    fetched. The loss is read back once an epoch, so that a GPU never waits. The same seed, weights,
+    fetched. The loss is read back once an epoch, so that a GPU waits for
+    streamed rows only. The same seed, weights,
     data and machine give the same result, also where data are streamed.
 
     Args:

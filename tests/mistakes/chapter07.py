@@ -292,7 +292,7 @@ MISTAKES = [
         "by_one = squared_error_loss",
         (
             "at like held-out errors",
-            "whole penalised: squared norm",
+            "whole penalised: ratio",
             "encoder penalised: that stays",
         ),
     ),
@@ -301,7 +301,7 @@ MISTAKES = [
         "whole",
         "contractive_loss(0.1, whole=True,",
         "contractive_loss(0.1, whole=False,",
-        ("whole penalised: the variance", "whole penalised: squared norm"),
+        ("whole penalised: the variance", "whole penalised: ratio"),
     ),
     Mistake(
         "a hundredth of the weight",

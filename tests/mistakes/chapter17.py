@@ -4,6 +4,13 @@ from mutants import Mistake
 
 MISTAKES = [
     Mistake(
+        "pictures in the wrong order compared with those in the right one",
+        "own-errors",
+        "error_of(x_hat, pixel_by_pixel(x_new))",
+        "error_of(x_hat, x_new)",
+        ("pixel by pixel: more",),
+    ),
+    Mistake(
         "the last layer's rows left in their order",
         "twin",
         "last.weight.copy_(last.weight[order])",

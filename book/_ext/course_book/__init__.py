@@ -50,4 +50,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
         pages,
     ):
         module.setup(app)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    # V8, once started, does not answer in a forked process.
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": False}

@@ -3,7 +3,8 @@
 A line ``<!-- explore: name · what it is for a reader who cannot move it -->`` of a chapter, which
 JupyterLab and Colab do not show, becomes a place on the page. The page then loads core.js, which
 loads the numbers of data/name.js and the drawing, name.js, when a reader comes near. Without
-scripts, and in print, the text stands alone and the chapter's own figure shows the same.
+scripts its words stand alone; in print the place is left out. The chapter's own figure shows the
+same.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def place(name: str, words: str) -> str:
     name, words = html.escape(name), html.escape(" ".join(words.split()))
     return (
         f'<div class="explore" id="explore-{name}" data-explore="{name}" role="group" '
-        f'aria-label="To move: {words}"><p class="explore-words"><span>Try it.</span> {words}</p>'
+        f'aria-label="Drawing to move"><p class="explore-words"><span>Try it.</span> {words}</p>'
         '<p class="explore-still">The drawing that moves needs JavaScript.</p></div>'
     )
 

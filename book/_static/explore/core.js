@@ -39,9 +39,10 @@ const course = (() => {
 
   /** Build every explorable called NAME on the page, once its data are there. */
   function explorable(name, build) {
+    if (!stores[name]) return; // its numbers did not come: the place says so
     document.querySelectorAll(`[data-explore="${name}"]`).forEach((place) => {
       const stage = element("div", { class: "explore-stage" });
-      place.explorable = build(stage, unpacked(stores[name] ?? {}));
+      place.explorable = build(stage, unpacked(stores[name]));
       place.querySelector(".explore-still")?.remove();
       place.append(stage);
     });
@@ -54,17 +55,16 @@ const course = (() => {
   function fetchScripts(name) {
     if (loaded.has(name)) return;
     loaded.add(name);
-    const last = [`data/${name}.js`, `${name}.js`].map((path) => {
+    for (const path of [`data/${name}.js`, `${name}.js`]) {
       const script = element("script", { src: folder + path });
       script.async = false; // in this order
+      script.addEventListener("error", () =>
+        document.querySelectorAll(`[data-explore="${name}"] .explore-still`).forEach((still) => {
+          still.textContent = "The drawing could not be loaded.";
+        }),
+      );
       document.head.append(script);
-      return script;
-    })[1];
-    last.addEventListener("error", () =>
-      document.querySelectorAll(`[data-explore="${name}"] .explore-still`).forEach((still) => {
-        still.textContent = "The drawing could not be loaded.";
-      }),
-    );
+    }
   }
 
   function watch() {
@@ -104,7 +104,7 @@ const course = (() => {
   /** A labelled slider. Returns { row, get value, set value }; moved() follows each change. */
   function slider({ label, min, max, step, value, say = (v) => String(v), moved }) {
     const input = element("input", { type: "range", min, max, step });
-    const shown = element("output");
+    const shown = element("output", { "aria-hidden": "true" }); // the slider says it
     const row = element("label", { class: "explore-slider" }, element("span", {}, label), input, shown);
     const show = () => {
       shown.textContent = say(Number(input.value));
@@ -157,7 +157,7 @@ const course = (() => {
   /** A drawing with two axes, in the page's colours.
 
       x, y: [from, to] in the data's units; ticks: { x, y } numbers; labels: { x, y } text. Returns
-      { svg, at(x, y) -> [px, py] }, whose svg also holds a group `ink` to draw into. */
+      { svg, ink, at(x, y) -> [px, py], back(px, py) -> [x, y], range }; draw into the group ink. */
   function plot({ width = 600, height = 260, x, y, ticks = {}, labels = {}, title }) {
     const [left, right, top, bottom] = [ticks.y ? 62 : 12, 12, 12, ticks.x ? 50 : 12];
     const px = (v) => left + ((v - x[0]) / (x[1] - x[0])) * (width - left - right);
@@ -198,7 +198,7 @@ const course = (() => {
   /** A point to drag, to touch or to move with the arrow keys.
 
       axes: "x", "y" or "xy"; step: of one key press (with Shift ten of them); say(x, y): what a
-      screen reader says. Returns { get x, get y, put(x, y) }; moved() follows each change by hand. */
+      screen reader says. Returns { get x, get y, put(x, y), lie(x, y) }; moved() follows each change by hand. */
   function handle(plotted, { label, x, y, axes = "xy", step = 0.1, color = 1, say, moved }) {
     const { range } = plotted;
     const dot = element("circle", {
@@ -243,7 +243,7 @@ const course = (() => {
     dot.addEventListener("pointercancel", stop);
     dot.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] }[event.key];
-      if (!by) return;
+      if (!by || event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own keys
       const size = step * (event.shiftKey ? 10 : 1);
       // On one axis all four arrows move along it, as on any slider.
       const [dx, dy] = axes === "xy" ? by : axes === "x" ? [by[0] + by[1], 0] : [0, by[0] + by[1]];
@@ -254,7 +254,6 @@ const course = (() => {
     show();
     plotted.svg.append(dot);
     return {
-      dot,
       put,
       get x() {
         return place.x;
@@ -272,7 +271,7 @@ const course = (() => {
 
   // ---- pictures ---------------------------------------------------------------------------------
 
-  /** A picture of height × width grey values in [0, 1]. Returns { box, draw(values, label) }. */
+  /** A picture of height × width grey values in [0, 1]. Returns { box, words, draw(values, label) }. */
   function picture(height, width, caption = "") {
     const canvas = element("canvas", { width, height, role: "img" });
     const words = element("figcaption", {}, caption);
@@ -281,7 +280,6 @@ const course = (() => {
     const pixels = context.createImageData(width, height);
     return {
       box,
-      canvas,
       words,
       draw(values, label) {
         for (let i = 0; i < height * width; i++) {

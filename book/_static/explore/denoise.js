@@ -15,7 +15,7 @@ course.explorable("denoise", (stage, { names, sigmas, clean, eps, wiener, networ
   const mark = element("line", { class: "axis" });
   curves.ink.append(mark);
   kinds.forEach((kind, j) => {
-    const points = Array.from(sigmas, (s, i) => [s, decibels[j * count + i]]).filter(([, d]) => d < 30);
+    const points = Array.from(sigmas, (s, i) => [s, decibels[j * count + i]]);
     curves.ink.append(
       element("path", { class: `line color-${colors[j]}`, d: path(curves, points) }),
       text(...curves.at(0.43, 28 - 3.4 * j), kind, "start", "muted"),
@@ -45,7 +45,7 @@ course.explorable("denoise", (stage, { names, sigmas, clean, eps, wiener, networ
     const drawn = images();
     const own = drawn.slice(1).map((image) => psnr(drawn[0], image));
     boxes.forEach((box, j) => {
-      const db = j && Number.isFinite(own[j - 1]) ? `, ${say(own[j - 1], 1)} dB` : "";
+      const db = j ? `, ${say(own[j - 1], 1)} dB` : "";
       box.draw(drawn[j], `${["clean", ...kinds][j]} ${names[digit.value]}${db}`);
       box.words.textContent = ["clean", ...kinds][j] + db;
     });
@@ -54,7 +54,7 @@ course.explorable("denoise", (stage, { names, sigmas, clean, eps, wiener, networ
     const all = kinds.map((kind, j) => [kind, decibels[j * count + sigma.value]]);
     said.textContent =
       `over all held-out digits at σ = ${say(sigmas[sigma.value], 2)}: ` +
-      all.map(([kind, d]) => `${kind} ${Number.isFinite(d) && d < 99 ? say(d, 1) : "∞"} dB`).join(", ");
+      all.map(([kind, d]) => `${kind} ${say(d, 1)} dB`).join(", ");
   }
 
   stage.append(...boxes.map((b) => b.box), digit.row, sigma.row, curves.svg, said);

@@ -36,7 +36,7 @@ course.explorable("elbo", (stage, { v, b, c, x }) => {
   const low = -12;
   const nats = plot({
     height: 110, x: [low, -1.2], y: [0, 1], ticks: { x: [-12, -10, -8, -6, -4, -2] },
-    labels: { x: "nats" }, title: "ELBO and gap",
+    labels: { x: "nats, from −12" }, title: "ELBO and gap",
   });
   const bars = ["color-0", "color-1"].map((k) => element("rect", { class: `bar ${k}` }));
   const [px, py] = nats.at(logP, 1);
@@ -57,9 +57,9 @@ course.explorable("elbo", (stage, { v, b, c, x }) => {
   });
   const edge = handle(codes, {
     label: "standard deviation of q", x: 1, y: 0, axes: "x", step: 0.05,
-    say: (a) => `standard deviation ${say(Math.abs(a - (middle?.x ?? 0)))}`,
+    say: (a) => `standard deviation ${say(Math.abs(a - middle.x))}`,
     moved: () => {
-      sigma = Math.max(Math.abs(edge.x - middle.x), 0.1);
+      sigma = Math.min(Math.max(Math.abs(edge.x - middle.x), 0.1), 2.8); // one side has room
       show();
     },
   });
@@ -68,17 +68,18 @@ course.explorable("elbo", (stage, { v, b, c, x }) => {
     const mu = middle.x;
     const top = density(mu, mu, sigma);
     middle.lie(mu, Math.min(top, 1.45));
-    edge.lie(mu + sigma, Math.min(density(mu + sigma, mu, sigma), 1.45));
+    const side = mu + sigma > codes.range.x[1] ? -1 : 1;
+    edge.lie(mu + side * sigma, Math.min(density(mu + sigma, mu, sigma), 1.45));
     curve.setAttribute("d", bell(mu, sigma));
     const bound = elbo(mu, sigma);
     const from = nats.at(low, 0.85)[0];
     const at = Math.max(nats.at(bound, 0)[0], from);
     change(bars[0], { x: from, width: at - from, y: nats.at(0, 0.85)[1], height: 0.7 * (foot - py) });
     change(bars[1], { x: at, width: px - at, y: nats.at(0, 0.85)[1], height: 0.7 * (foot - py) });
-    change(names[0], { x: (from + at) / 2, y: (py + foot) / 2 + 4 });
+    change(names[0], { x: (from + at) / 2, y: (py + foot) / 2 + 4, opacity: at - from > 44 ? 1 : 0 });
     change(names[1], { x: (at + px) / 2, y: (py + foot) / 2 + 4, opacity: px - at > 34 ? 1 : 0 });
-    said.textContent =
-      `ELBO ${say(bound)}  +  gap ${say(gap(mu, sigma))}  =  ln p(x) ${say(bound + gap(mu, sigma))} nats`;
+    const [sum, first] = [logP, bound].map((v) => Number(v.toFixed(2))); // shown parts add up
+    said.textContent = `ELBO ${say(first)}  +  gap ${say(sum - first)}  =  ln p(x) ${say(sum)} nats`;
   }
 
   stage.append(codes.svg, nats.svg, said);

@@ -31,10 +31,10 @@ course.explorable("pca", (stage, { names, sizes, originals, pictures, errors, ei
     bars.forEach((bar, i) => change(bar, { class: `bar ${i < k ? "color-0" : "color-3"}` }));
     const of = (digit.value * count + size.value) * 64;
     original.draw(originals.subarray(64 * digit.value, 64 * digit.value + 64), `the digit ${names[digit.value]}`);
-    back.draw(pictures.subarray(of, of + 64), `the digit ${names[digit.value]} from ${k} numbers`);
+    back.draw(pictures.subarray(of, of + 64), `the digit ${names[digit.value]} from ${k} ${k === 1 ? "number" : "numbers"}`);
     said.textContent =
       `${k} of 64 numbers: squared error ${say(error(), 2)} for this digit; ` +
-      `of the variance of all held-out digits ${say(100 * lost[size.value], 0)}% is lost`;
+      `of the variance of all held-out digits ${lost[size.value] < 0.01 ? "less than 1" : say(100 * lost[size.value], 0)}% is lost`;
   }
 
   stage.append(original.box, back.box, digit.row, size.row, spectrum.svg, said);

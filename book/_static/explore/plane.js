@@ -41,7 +41,7 @@ course.explorable("plane", (stage, { w1, b1, w2, b2, codes, labels }) => {
   map.ink.append(line);
   const image = picture(28, 28, "decoded");
   const said = element("p", { class: "explore-says", role: "status" });
-  const common = { step: 0.05, say: (a, b) => `code ${say(a, 1)}, ${say(b, 1)}` };
+  const common = { step: 0.05, say: (a, b) => `${say(a)}, ${say(b)}` };
   const from = handle(map, {
     ...common, label: "start of the path", x: -1.5, y: 0, color: 8, moved: () => walk(),
   });
@@ -65,14 +65,14 @@ course.explorable("plane", (stage, { w1, b1, w2, b2, codes, labels }) => {
     const [x1, y1] = map.at(from.x, from.y);
     const [x2, y2] = map.at(to.x, to.y);
     change(line, { x1, y1, x2, y2 });
-    image.draw(decode(point.x, point.y), `the image decoded from ${say(point.x, 1)}, ${say(point.y, 1)}`);
+    image.draw(decode(point.x, point.y), `the image decoded from ${say(point.x)}, ${say(point.y)}`);
     let near = 0;
     let best = Infinity;
     for (let i = 0; i < labels.length; i++) {
       const d = (codes[2 * i] - point.x) ** 2 + (codes[2 * i + 1] - point.y) ** 2;
       if (d < best) [near, best] = [labels[i], d];
     }
-    said.textContent = `z = (${say(point.x)}, ${say(point.y)}); the nearest held-out digit here is a ${near}`;
+    said.textContent = `z = (${say(point.x)}, ${say(point.y)}); of the ${labels.length} codes the nearest is that of a ${near}`;
   }
 
   const side = element("div", { class: "explore-side" }, image.box, share.row, said);

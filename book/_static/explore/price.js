@@ -41,7 +41,7 @@ course.explorable("price", (stage, { betas, rates, distortions, kls, originals, 
     table.forEach((row, r) => {
       heads[r].textContent = `${say(kls[i * rows + r], 1)} nats`;
       row.forEach((box, s) =>
-        box.draw(image(walks, (i * rows + r) * steps + s), `code number ${r + 1} at ${say(codes[s], 1)}`),
+        box.draw(image(walks, (i * rows + r) * steps + s), `code number ${r + 1} by cost, at ${say(codes[s], 1)}`),
       );
     });
     said.textContent =

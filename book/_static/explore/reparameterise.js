@@ -6,10 +6,10 @@ course.explorable("reparameterise", (stage, { eps }) => {
   const { element, plot, slider, density, path, say, text, change } = course;
   const noise = Array.from(eps);
   const codes = plot({
-    height: 250, x: [-6, 6], y: [-0.32, 1], ticks: { x: [-6, -4, -2, 0, 2, 4, 6] },
+    height: 250, x: [-7, 9], y: [-0.32, 1], ticks: { x: [-6, -4, -2, 0, 2, 4, 6, 8] },
     labels: { x: "noise ε (above) and draw z = mu + σ ε (below)" }, title: "noise and draws",
   });
-  const grid = Array.from({ length: 241 }, (_, i) => -6 + 0.05 * i);
+  const grid = Array.from({ length: 321 }, (_, i) => -7 + 0.05 * i);
   const bell = (mu, sigma, base, scale) =>
     path(codes, grid.map((z) => [z, base + scale * density(z, mu, sigma)]));
   const [upper, lower] = [0.62, -0.1];
@@ -17,7 +17,7 @@ course.explorable("reparameterise", (stage, { eps }) => {
   const strings = noise.map(() => element("line", { class: "string" }));
   const dots = noise.map(() => element("circle", { r: 4, class: "dot color-0" }));
   codes.ink.append(
-    element("path", { class: "line color-3", d: bell(0, 1, upper, 0.85) }),
+    element("path", { class: "line color-3", d: bell(0, 1, upper, 0.32) }),
     ...strings,
     curve,
     ...noise.map((e) => {
@@ -25,7 +25,7 @@ course.explorable("reparameterise", (stage, { eps }) => {
       return element("circle", { cx, cy, r: 4, class: "dot color-3" });
     }),
     ...dots,
-    text(...codes.at(-5.9, 0.9), "ε from N(0, 1), drawn once", "start", "muted"),
+    text(...codes.at(-6.9, 0.9), "ε from N(0, 1), drawn once", "start", "muted"),
   );
   const said = element("p", { class: "explore-says", role: "status" });
   const mu = slider({ label: "mu", min: -3, max: 3, step: 0.1, value: 1, say, moved: show });

@@ -65,8 +65,8 @@ course.explorable("strokes", (stage, { names, ranges, paths, lengths, half_heigh
     });
     const most = sizes.indexOf(Math.max(...sizes));
     said.textContent =
-      `of one range of each factor, ${names[most].replace("_", " ")} moves the image fastest here: ` +
-      `length ${say(sizes[most], 1)} in the 784 pixels`;
+      `counted in whole ranges, ${names[most].replace("_", " ")} moves the image fastest here: ` +
+      `${say(sizes[most], 1)} for one range (length of the tangent vector in the 784 pixels)`;
   }
 
   const board = element("div", { class: "explore-board" }, ...knobs.map((knob) => knob.row));

@@ -449,21 +449,17 @@ def _last_layer(probe: Probe, error: Error) -> Iterator[Finding]:
     if error.name == "cross-entropy" and "decode" in probe.reach and not probe.says_probabilities:
         text = "the loss takes what decode says for probabilities, and it says"
         yield finding("no sigmoid", f"{text} {low:.4g} to {high:.4g}, whatever its weights")
+    says = f"the loss takes what decode says for logits, and it says {low:.4g} to {high:.4g}"
     if error.name == "cross-entropy of logits" and probe.says_probabilities:
-        text = (
-            f"the loss takes what decode says for logits, and it says {low:.2f} to {high:.2f}: its"
-        )
-        yield finding("sigmoid twice", f"{text} own probabilities reach from 0.50 to 0.73 only")
+        text = f"{says}: its own probabilities reach from 0.50 to 0.73 only"
+        yield finding("sigmoid twice", text)
     ends = [error.target[0] * float(e) + error.target[1] for e in (probe.x.min(), probe.x.max())]
     if error.name == "cross-entropy of logits" and not probe.says_probabilities:
         least, most = torch.sigmoid(torch.tensor([low, high], dtype=torch.float64)).tolist()
         slack = 0.05 * (max(ends) - min(ends))
         in_range = min(ends) > -1e-3 and max(ends) < 1 + 1e-3  # else that is the fault
         if in_range and (min(ends) < least - slack or max(ends) > most + slack):
-            text = (
-                f"the loss takes what decode says for logits, and it says {low:.4g} to {high:.4g}"
-            )
-            text += f", whatever weights: probabilities from {least:.2f} to {most:.2f} only"
+            text = f"{says}, whatever weights: probabilities from {least:.2f} to {most:.2f} only"
             yield finding("decoder cannot reach the data", text)
     if error.name.startswith("cross-entropy"):
         if min(ends) < -1e-3 or max(ends) > 1 + 1e-3:
