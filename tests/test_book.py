@@ -919,9 +919,12 @@ def test_a_figure_opens_large_and_closes(visit: Any) -> None:
 @needs_chromium
 def test_a_number_shows_its_equation_where_it_is_pointed_at(visit: Any) -> None:
     tab = visit(CHAPTERS[12], viewport=WIDE)
-    for link in ("a[href^='#equation-']", "a.term-link", "a.citation-link"):
-        tab.locator(f"article {link}").first.hover()
-        box = tab.locator("#preview")
+    box = tab.locator("#preview")
+    for kind in ("a[href^='#equation-']", "a.term-link", "a.citation-link"):
+        link = tab.locator(f"article {kind}").first
+        link.scroll_into_view_if_needed()
+        tab.wait_for_timeout(200)  # scrolling hides a preview, and its event may come late
+        link.hover()
         box.wait_for(state="visible")
         assert box.evaluate("e => e.querySelector('svg') ? 99 : e.textContent.length") > 15
         tab.mouse.move(0, 0)

@@ -175,8 +175,8 @@ def _pick(name: str, x: Any, numbers: list[int]) -> Any:
         items = _Items([item_of(whole, x.dataset, i) for i in numbers])
         seedless = torch.Generator()  # so that the loader draws nothing from the global one
         return DataLoader(items, batch_size=len(items), collate_fn=x.collate_fn, generator=seedless)
-    items = [item_of(whole, x, i) for i in numbers]
-    return _Items(items) if isinstance(x, Dataset) else items
+    rows = [item_of(whole, x, i) for i in numbers]
+    return _Items(rows) if isinstance(x, Dataset) else rows
 
 
 class _Items(Dataset):

@@ -420,7 +420,7 @@ MISTAKES = [
         "sibling-check",
         "> 0.9).float",
         "> 0.3).float",
-        ("in the twin", "in the sibling", "among 256 raw pictures", "among PCA's directions"),
+        ("in the twin", "in the sibling", "among 256 raw pictures", "among singular vectors"),
     ),
     Mistake(
         "images in another order",

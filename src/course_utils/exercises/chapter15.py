@@ -323,7 +323,7 @@ def _judge_5(case: Case, came: Any) -> None:
     if np.any(off[alone] < 0.1):
         raise Wrong(f"every row off by 0.1 from {describe(right[alone])}", describe(have[alone]))
     first: dict[tuple[float, ...], int] = {}  # what moves, and its mu: the first such row
-    for row in np.flatnonzero(alone):
+    for row in map(int, np.flatnonzero(alone)):
         j = int(moved[row].argmax())
         like = first.setdefault((j, mu[row, j], logvar[row, j]), row)
         adds = (have - right)[[like, row]]  # beside the right KL
