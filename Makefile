@@ -30,6 +30,9 @@ book: .venv/.ready-book ## Render the book from the stored outputs to _build/htm
 	@touch _build/.book-is-clean
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
+pdf: .venv/.ready-pdf book ## Print the whole book to _build/autoencoders.pdf; needs Chromium or Chrome
+	@$(BIN)/python tools/pdf.py
+
 test: .venv/.ready-test ## Run every test; ARGS="-k numpy" goes to pytest
 # Two workers, each with one core: threads that outnumber the cores are many times slower.
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
@@ -65,9 +68,9 @@ clean: ## Remove all that these commands made: _build, .venv, caches
 	  '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
 	@if [ -e .venv/pyvenv.cfg ] || [ -e .venv/.installing ]; then rm -rf .venv; fi
 
-.PHONY: help book test lab outputs portable push-portable test-portable mutants bench repository clean
+.PHONY: help book pdf test lab outputs portable push-portable test-portable mutants bench repository clean
 
-READY := .venv/.ready-book .venv/.ready-lab .venv/.ready-test
+READY := .venv/.ready-book .venv/.ready-pdf .venv/.ready-lab .venv/.ready-test
 # A .venv that is not whole, or that a moved folder or a new Python left behind, is never ready.
 ifneq ($(shell $(BIN)/python -E -S tools/setup.py --sound 2>/dev/null),sound)
 .PHONY: $(READY)

@@ -22,6 +22,12 @@ from notebooks import load, notebooks, tags, text
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "✦"
+# A question that asks for a prediction: its number, its words, its folded answer.
+QUESTION = re.compile(
+    r"\*\*Question (?P<number>\d+\.\d+)\.\*\* (?P<asked>.*?)\n\n"
+    r'<details class="answer"><summary>(?P<title>.*?)</summary>\n\n(?P<answer>.*?)\n\n</details>',
+    re.DOTALL,
+)
 NOT_PROSE = ("Exercises", "Where to read on")  # read for another reason than the text
 
 
@@ -40,8 +46,9 @@ class Section:
 
     @property
     def words(self) -> int:
-        """Words of its prose, without what stands between two $$ and without pictures' texts."""
-        plain = re.sub(r"\$\$.*?\$\$|<!--.*?-->", "", "\n".join(self.prose), flags=re.DOTALL)
+        """Words of its prose, without what stands between two $$, pictures' texts and questions."""
+        told = QUESTION.sub("", "\n".join(self.prose))
+        plain = re.sub(r"\$\$.*?\$\$|<!--.*?-->", "", told, flags=re.DOTALL)
         return len(plain.split())
 
 

@@ -29,7 +29,7 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
 TO_FOLD = {"bootstrap", "solution"}  # the tags of the cells that are folded
 SECONDS_PER_CELL = 600
-BYTES_PER_PNG = 60_000  # the budget of a figure
+BYTES_PER_PNG = 50_000  # a figure over this gets fewer colours
 
 
 class Refused(Exception):
@@ -110,7 +110,8 @@ def normal_output(output: dict[str, Any]) -> dict[str, Any] | None:
     data = {mime: value for mime, value in data.items() if not mime.startswith("application/vnd.")}
     if not data:
         return None
-    normal = {"output_type": kind, "data": data, "metadata": {}}
+    sizes = {mime: size for mime, size in output.get("metadata", {}).items() if mime in data}
+    normal = {"output_type": kind, "data": data, "metadata": sizes}
     return normal | {"execution_count": None} if kind == "execute_result" else normal
 
 
@@ -310,7 +311,7 @@ def with_small_pngs(nb: dict[str, Any]) -> dict[str, Any]:
 def small_png(encoded: str) -> str:
     """A PNG in base64 with a palette of its own; as it is where that is no smaller.
 
-    256 colours, and 64 where the figure would otherwise be over the budget: sheets of grey digits.
+    256 colours, and 64 where the figure is large otherwise: sheets of grey digits, dense scatters.
     """
     from PIL import Image  # comes with matplotlib
 

@@ -1,4 +1,4 @@
-"""Set up the course's environment in .venv: python3 tools/setup.py book|lab|test.
+"""Set up the course's environment in .venv: python3 tools/setup.py book|pdf|lab|test.
 
 make runs this and depends on the stamp .venv/.ready-GROUP that it leaves. Any Python may start it:
 one that is too old says so in one line. That is why there is no f-string and no annotation here,
@@ -34,8 +34,9 @@ TORCH = "some minutes, 1.4 GB, and several more where PyTorch brings CUDA along"
 # group -> what pip installs, the groups that are then ready as well, what to expect
 GROUPS = {
     "book": (".[book]", ("book",), "about a minute, 0.5 GB"),
+    "pdf": (".[book,pdf]", ("book", "pdf"), "about a minute, 0.5 GB"),
     "lab": (".[lab,torch]", ("lab",), TORCH),
-    "test": (".[book,lab,test,torch]", ("book", "lab", "test"), TORCH),
+    "test": (".[book,lab,pdf,test,torch]", ("book", "lab", "pdf", "test"), TORCH),
 }
 
 

@@ -190,7 +190,7 @@ MISTAKES = [
         "mend",
         "noise)",
         "0 * noise)",
-        ("with no less variety", "more than with beta 4"),
+        ("with no less variety", "more variety than with beta 4"),
     ),
     Mistake(
         "labels of training images for test images",

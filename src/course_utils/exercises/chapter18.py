@@ -75,7 +75,7 @@ EXERCISE_1 = Exercise(
             (_with_gap(lambda s: s[-1]),),
         ),
         Mistake(
-            "nats over bits. ln 2 · 1 bit = 0.693 nats: multiply the entropies by ln 2.",
+            "nats over bits. 1 bit = ln 2 = 0.693 nats: multiply the entropies by ln 2.",
             (lambda information, bits: np.log(2) * mig(information, bits),),
         ),
         Mistake(
