@@ -64,6 +64,7 @@ right("01.1", lambda s: np.array(count(list(s))), how="0-d array")
 right("01.1", lambda s: float(np.sum(np.multiply(s[:-1], s[1:])) + sum(s[1:])), how="float")
 
 wrong("01.2", lambda x, f, g: ((x - g(f(x))) ** 2).mean() * 3, why="three pixels")
+wrong("01.2", lambda x, f, g: ((x - g(f(g(f(x))))) ** 2).sum(1).mean(), why="coded twice")
 wrong("01.2", lambda x, f, g: ((x - g(f(x))) ** 2).sum() / (len(x) or 1) ** 1.001, why="n nearly")
 wrong("01.2", lambda x, f, g: (np.abs(x - g(f(x)))).sum(1).mean(), why="absolute")
 wrong("01.2", lambda x, f, g: np.linalg.norm(x - g(f(x)), 2) ** 2 / len(x), why="spectral norm")
@@ -544,6 +545,20 @@ wrong("05.4", lambda r, x, s: s**2 * np.gradient(r(x), x) if len(x) > 1 else x, 
 right("05.4", lambda r, x, s: s**2 * (r(x + 1e-5) - r(x)) / 1e-5, how="one-sided, short")
 
 sly = chapter05.sly_noise
+
+
+def _twice(rng, n, pattern):
+    """Noise of half as many numbers as it is for, each used twice, in a pattern of four."""
+    drawn = rng.normal(size=(-(-n // 4), 2, 1))
+    return drawn[:, pattern].reshape(-1, 1)[:n]
+
+
+def _mirrored(rng, n):
+    """Noise that runs back in the second half of the batch."""
+    drawn = rng.normal(size=(-(-n // 2), 1))
+    return np.concatenate([drawn, drawn[::-1]])[:n]
+
+
 wrong(
     "05.5",
     lambda x, s, rng: x + s * rng.normal(size=(len(x), 1)) ** 2 / np.sqrt(2),
@@ -557,6 +572,8 @@ wrong(
     lambda x, s, rng: x + s * np.random.default_rng(0).normal(size=(len(x), 1)),
     why="a seed of its own",
 )
+wrong("05.5", lambda x, s, rng: x + s * _twice(rng, len(x), (0, 1, 0, 1)), why="A B A B")
+wrong("05.5", lambda x, s, rng: x + s * _mirrored(rng, len(x)), why="mirrored in the batch")
 wrong("05.5", lambda x, s, rng: x + s * np.sort(rng.normal(size=(len(x), 1)), 0), why="sorted")
 wrong(
     "05.5",
