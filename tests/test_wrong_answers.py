@@ -553,6 +553,11 @@ def _twice(rng, n, pattern):
     return drawn[:, pattern].reshape(-1, 1)[:n]
 
 
+def _in_turns(rng, n, times):
+    """A run of noise, then the same again."""
+    return np.resize(rng.normal(size=(-(-n // times), 1)), (n, 1))
+
+
 def _mirrored(rng, n):
     """Noise that runs back in the second half of the batch."""
     drawn = rng.normal(size=(-(-n // 2), 1))
@@ -573,7 +578,11 @@ wrong(
     why="a seed of its own",
 )
 wrong("05.5", lambda x, s, rng: x + s * _twice(rng, len(x), (0, 1, 0, 1)), why="A B A B")
+wrong("05.5", lambda x, s, rng: x + s * _in_turns(rng, len(x), 3), why="each three times")
+wrong("05.5", lambda x, s, rng: x + s * _in_turns(rng, len(x), 4), why="each four times")
 wrong("05.5", lambda x, s, rng: x + s * _mirrored(rng, len(x)), why="mirrored in the batch")
+right("05.5", lambda x, s, rng: x + s * rng.choice([-1.0, 1.0], (len(x), 1)), how="signs")
+right("05.5", lambda x, s, rng: x + s * (rng.exponential(size=(len(x), 1)) - 1), how="exponential")
 wrong("05.5", lambda x, s, rng: x + s * np.sort(rng.normal(size=(len(x), 1)), 0), why="sorted")
 wrong(
     "05.5",

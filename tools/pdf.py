@@ -26,7 +26,7 @@ from notebooks import ROOT, Refused
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SECONDS = 600
-# What paper has no use for: marks to click, drawings to drag, the formulas' text for a screen reader.
+# What paper has no use for: marks to click, drawings to drag, formulas spelt for a screen reader.
 ON_SCREEN = (
     "template, script, button, .headerlink, .explore, .tag_explore, .tag_bootstrap,"
     " .toctree-wrapper, mjx-assistive-mml"
@@ -42,10 +42,13 @@ body { background: none; margin: 0; }
 .part-title { break-before: page; padding-top: 80mm; text-align: center; page: front; }
 .document { break-before: page; }
 .contents li { display: flex; gap: 0.5em; list-style: none; }
-.contents li > span { border-bottom: 1px dotted #888; flex: 1; margin-bottom: 0.35em; }
+.contents .dots { border-bottom: 1px dotted #888; flex: 1; margin-bottom: 0.35em; }
 .contents ul { margin: 0 0 0.8em; padding: 0; }
+.bd-article pre { font-size: 7.5pt; }
+.appendix h4 { font-size: 10.5pt; margin: 1em 0 0.2em; }
+.appendix :is(h4, .admonition) { break-after: avoid; }
 .leaf { font-variant-numeric: tabular-nums; }
-.see { font-size: 9pt; }
+.see { font-size: 9pt; margin: -0.5em 0 1em; }
 """
 
 
@@ -72,7 +75,7 @@ def parts(root: Path) -> list[tuple[str, list[str]]]:
 
 def slug(name: str) -> str:
     """What the anchors of a page begin with."""
-    return name.rpartition("/")[2].replace("_", "-")
+    return "page-" + name.rpartition("/")[2].replace("_", "-")
 
 
 def read_page(html: Path, name: str) -> BeautifulSoup:
@@ -94,24 +97,25 @@ def made_for_all(soup: BeautifulSoup, name: str, names: set[str]) -> Tag:
         raise Refused(f"{name}: no article with a section in the built page")
     for gone in found.select(ON_SCREEN):
         gone.decompose()
-    for tag in found.select("[id]"):
-        tag["id"] = f"{slug(name)}--{tag['id']}"
-    for tag in found.select("[aria-describedby], [aria-labelledby]"):
-        del tag["aria-describedby"], tag["aria-labelledby"]
-    for tag in found.select("[href]:not(use)"):  # a formula's characters are the same everywhere
-        address = target(str(tag["href"]), name, names)
-        if address is None:
-            tag.unwrap()
-        else:
-            tag["href"] = address
-    for image in found.select("img[src]"):
-        del image["loading"]
-        image["src"] = posixpath.normpath(posixpath.join(posixpath.dirname(name), image["src"]))
-    for level in (5, 4, 3, 2, 1):  # a part is above its pages
-        for heading in found.select(f"h{level}"):
-            heading.name = f"h{level + 1}"
-    for fold in found.select("details"):
-        fold["open"] = ""
+    for tag in found.find_all(True):
+        if "id" in tag.attrs:
+            tag["id"] = f"{slug(name)}--{tag['id']}"
+        for named in ("aria-describedby", "aria-labelledby", "loading"):
+            tag.attrs.pop(named, None)
+        if tag.name == "a" and "href" in tag.attrs:
+            address = target(str(tag["href"]), name, names)
+            if address is None:
+                tag.unwrap()
+            else:
+                tag["href"] = address
+        elif tag.name == "img":
+            tag["src"] = posixpath.normpath(
+                posixpath.join(posixpath.dirname(name), str(tag["src"]))
+            )
+        elif tag.name == "details":
+            tag["open"] = ""
+        elif re.fullmatch("h[1-5]", tag.name):  # a part is above its pages
+            tag.name = f"h{int(tag.name[1]) + 1}"
     found["class"] = ["document"]
     found["id"] = slug(name)
     return found
@@ -150,6 +154,7 @@ def take_out(soup: BeautifulSoup, document: Tag, kind: str, titles: list[str]) -
         fold.insert_before(see)
         for summary in fold.select("summary"):
             summary.decompose()
+        fold.name = "div"  # nothing to unfold
         moved.extend([heading, fold.extract()])
         yield moved
 
@@ -163,9 +168,11 @@ def contents(soup: BeautifulSoup, book: list[tuple[str, list[Tag]]]) -> Tag:
         rows = soup.new_tag("ul")
         for document in documents:
             row = soup.new_tag("li")
-            words = document.find(["h1", "h2"]).get_text()  # type: ignore[union-attr]
+            words = document.find(["h1", "h2"]).get_text()
             row.append(soup.new_tag("a", attrs={"href": f"#{document['id']}"}, string=words))
-            row.extend([soup.new_tag("span"), leaf(soup, str(document["id"]))])
+            row.extend(
+                [soup.new_tag("span", attrs={"class": "dots"}), leaf(soup, str(document["id"]))]
+            )
             rows.append(row)
         whole.append(rows)
     return whole
@@ -179,15 +186,18 @@ def whole_book(html: Path, root: Path = ROOT) -> BeautifulSoup:
     soup = BeautifulSoup(FRONT.format(**config, foot=config["html"]["extra_footer"]), "html.parser")
     head, body, article = (soup.select_one(name) for name in ("head", "body", "article"))
     assert head and body and article
-    for name, found in pages.items():  # each style sheet and each character of a formula once
-        for sheet in found.select("link[rel=stylesheet]"):
-            sheet["href"] = posixpath.normpath(
-                posixpath.join(posixpath.dirname(name), sheet["href"])
-            )
-            if not head.select(f'link[href="{sheet["href"]}"]'):
-                head.append(sheet)
-    characters = {c["id"]: c for found in pages.values() for c in found.select(".characters [id]")}
-    body.select_one("defs").extend(characters.values())  # type: ignore[union-attr]
+    sheets: dict[str, Tag] = {}  # each style sheet once, and each character of a formula
+    characters: dict[str, Tag] = {}
+    for name, found in pages.items():
+        for sheet in found.find_all("link", rel="stylesheet"):
+            place = posixpath.join(posixpath.dirname(name), str(sheet["href"]))
+            sheet["href"] = posixpath.normpath(place)
+            sheets.setdefault(sheet["href"], sheet)
+        drawn = found.find("svg", class_="characters")
+        for character in drawn.find_all(id=True) if isinstance(drawn, Tag) else ():
+            characters.setdefault(str(character["id"]), character)
+    head.extend(sheets.values())
+    body.find("defs").extend(characters.values())
     book = [
         (caption, [made_for_all(pages[name], name, set(pages)) for name in names])
         for caption, names in order
@@ -206,16 +216,16 @@ def put_apart(soup: BeautifulSoup, book: list[tuple[str, list[Tag]]]) -> None:
     """Move the solutions and the answers of all chapters into two documents of an appendix."""
     appendix = []
     for title, kind in (("Answers to the questions", "details.answer"), ("Solutions", SOLUTION)):
-        document = soup.new_tag("section", attrs={"class": "document", "id": slug(title.lower())})
+        document = soup.new_tag("section", attrs={"class": "document appendix"})
         document["id"] = re.sub(r"\W+", "-", title.lower())
         document.append(soup.new_tag("h2", string=title))
         for chapter in [document for _, documents in book for document in documents]:
             folds = chapter.select(kind)
             if not folds:
                 continue
-            titles = [f.select_one("summary").get_text(" ").strip() for f in folds]  # type: ignore[union-attr]
+            titles = [f.select_one("summary").get_text(" ").strip() for f in folds]
             titles = [re.sub(r"^(.+) \1$", r"\1", re.sub(r"\s+", " ", t)) for t in titles]
-            name = chapter.find("h2").get_text()  # type: ignore[union-attr]
+            name = chapter.find("h2").get_text()
             document.append(soup.new_tag("h3", string=name))
             document.extend(list(take_out(soup, chapter, kind, titles)))
         if document.find("h3"):
@@ -231,7 +241,7 @@ def running_heads(book: list[tuple[str, list[Tag]]]) -> Iterator[str]:
     """A style for each page of the book: its title stands at the head of its leaves."""
     for document in (document for _, documents in book for document in documents):
         name = document["id"]
-        words = document.find(["h1", "h2"]).get_text().replace('"', r"\"")  # type: ignore[union-attr]
+        words = document.find(["h1", "h2"]).get_text().replace('"', r"\"")
         yield f"#{name} {{ page: {name}; }}\n"
         yield f'@page {name} {{ @top-center {{ content: "{words}"; }} }}\n'
 
@@ -251,15 +261,18 @@ def browser() -> str:
     raise Refused(f"no browser found that prints ({', '.join(BROWSERS)}): install chromium")
 
 
-def printed(soup: BeautifulSoup, folder: Path, chromium: str) -> Path:
-    """The PDF of a document, whose images and styles lie in folder."""
+def printed(soup: BeautifulSoup, folder: Path, chromium: str, *, last: bool = False) -> Path:
+    """The PDF of a document, whose images and styles lie in folder.
+
+    last: with an outline, and with tags for a screen reader, which take as long as all else.
+    """
     source, pdf = folder / ".whole-book.html", folder / ".whole-book.pdf"
     source.write_text(str(soup), encoding="utf-8")
     with tempfile.TemporaryDirectory() as profile:
         call = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
         call += ["--disable-background-networking", f"--user-data-dir={profile}"]
-        call += ["--no-pdf-header-footer", "--generate-pdf-document-outline"]
-        call += [f"--print-to-pdf={pdf}", source.as_uri()]
+        call += ["--generate-pdf-document-outline"] if last else ["--disable-pdf-tagging"]
+        call += ["--no-pdf-header-footer", f"--print-to-pdf={pdf}", source.as_uri()]
         pdf.unlink(missing_ok=True)
         done = subprocess.run(call, capture_output=True, text=True, timeout=SECONDS)
     if done.returncode or not pdf.exists():
@@ -297,7 +310,7 @@ def main(root: Path = ROOT) -> int:
         chromium = browser()
         soup = whole_book(html, root)
         number(soup, leaves(printed(soup, html, chromium)))
-        pdf = printed(soup, html, chromium)
+        pdf = printed(soup, html, chromium, last=True)
         if any(int(span.string) != leaves(pdf)[span["data-of"]] for span in soup.select(".leaf")):
             raise Refused("the numbers of the leaves moved when they were written in")
         shrink(pdf, result)

@@ -4,7 +4,7 @@ from mutants import Mistake
 
 MISTAKES = [
     Mistake(
-        "the sum over samples, not over pixels",
+        "the mean over pixels for the sum",
         "squared-error",
         "** 2).sum(axis=1)",
         "** 2).mean(axis=1)",
@@ -164,7 +164,7 @@ MISTAKES = [
         ("4 000 networks give the mean",),
     ),
     Mistake(
-        "the mean image in place of the image",
+        "the mean image added to the output",
         "untrained-measure",
         "losses[i] = squared_error(batch, output).mean() / 64",
         "losses[i] = squared_error(batch, output + mean_image).mean() / 64",

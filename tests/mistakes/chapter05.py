@@ -74,7 +74,7 @@ MISTAKES = [
         ("5.5 risk = best risk + distance: more probable",),
     ),
     Mistake(
-        "the noise of the data added to that of the score, as standard deviations",
+        "standard deviations added, not variances",
         "spiral-check",
         "v = s**2 + sigma**2",
         "v = (s + sigma) ** 2",
@@ -88,7 +88,7 @@ MISTAKES = [
         ("5.8 score = slope",),
     ),
     Mistake(
-        "the normalising constant with the variance",
+        "the exponent without its 2",
         "spiral",
         "/ (2 * variance)",
         "/ variance",
@@ -123,7 +123,7 @@ MISTAKES = [
         ("5.7 best risk",),
     ),
     Mistake(
-        "the residual taken for the score",
+        "the residual over σ, not σ²",
         "score-check",
         "error = residual(noisy) / sigma**2 - true_score",
         "error = residual(noisy) / sigma - true_score",
@@ -144,7 +144,7 @@ MISTAKES = [
         ("the lower right corner is emptier",),
     ),
     Mistake(
-        "the whole square for what lies outside the line",
+        "what lies inside the line for what lies outside",
         "far-check",
         "rms_off(log_mixture(fine, v) < level)",
         "rms_off(log_mixture(fine, v) > level)",
@@ -200,7 +200,7 @@ MISTAKES = [
         ("the network beats linear",),
     ),
     Mistake(
-        "the median of the clean image",
+        "both filters given the clean images",
         "contest",
         "*filtered(noisy_images, predicted[name])",
         "*filtered(x_test, predicted[name])",
@@ -221,7 +221,7 @@ MISTAKES = [
         ("5.9 on held-out images",),
     ),
     Mistake(
-        "the linear map of another corruption",
+        "the clean images for the linear map's answers",
         "memory-linear",
         'psnr(x_train, linear["Gaussian"](spoiled)',
         "psnr(x_train, (lambda a: x_train)(spoiled)",
@@ -242,7 +242,7 @@ MISTAKES = [
         ("out of the same network trained without noise",),
     ),
     Mistake(
-        "the networks of the table given the clean images",
+        "the networks' answers mixed with the clean images",
         "matrix",
         "r(x).clip(0, 1)",
         "(0.05 * r(x) + 0.95 * x_test).clip(0, 1)",
@@ -296,6 +296,13 @@ MISTAKES = [
         "    clean, spoiled = pair.chunk(2, dim=1)\n",
         "    clean = pair[:, :64]\n    spoiled = gaussian_noise(clean, 0.3, generator)\n",
         ("spoiled once: on these pairs", "held out 1.5 dB worse"),
+    ),
+    Mistake(
+        "the Wiener filter told one noise for all three",
+        "contest",
+        "filtered(noisy_images, predicted[name])",
+        'filtered(noisy_images, predicted["Gaussian"])',
+        ("Wiener was told the true noise",),
     ),
     Mistake(
         "the Wiener filter told a ninth of the noise",
