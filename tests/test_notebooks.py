@@ -84,14 +84,14 @@ def test_a_notebook_is_stored_in_normal_form(path):
 
 @each_notebook
 def test_outputs_stay_inside_the_budget(path):
-    assert path.stat().st_size <= 400_000
+    assert path.stat().st_size <= 600_000
     for cell in code_cells(path):
         for output in cell["outputs"]:
             assert output["output_type"] != "error" and output.get("name") != "stderr"
             assert not any("widget" in mime for mime in output.get("data", {}))
         assert printed(cell).count("\n") <= 12
         assert len(pngs(cell)) <= 1
-        assert all(len(png) <= 60_000 for png in pngs(cell)), cell["id"]
+        assert all(len(png) <= 100_000 for png in pngs(cell)), cell["id"]
 
 
 @each_notebook
@@ -245,7 +245,23 @@ def test_figures_have_a_caption_and_alt_text_and_are_numbered_in_order(path):
             assert re.match(pattern, source(following), flags=re.S), cell["id"]
             (png,) = pngs(cell)
             width, height = struct.unpack(">II", png[16:24])
-            assert 600 <= width <= 1000 and height <= 1000
+            (shown,) = (o["metadata"]["image/png"] for o in cell["outputs"] if "data" in o)
+            assert 600 / 2 <= shown["width"] <= 850 and shown["height"] <= 850
+            assert abs(width - 2 * shown["width"]) <= 1  # two dots for each pixel of the page
+            assert abs(height - 2 * shown["height"]) <= 1
+
+
+@each_notebook
+def test_the_opening_gives_the_minutes_that_the_exercises_add_up_to(path):
+    minutes = re.findall(r"^### Exercise [\d.]+ ★+ · (\d+) minutes", prose(path), re.M)
+    (told,) = re.findall(r"^> \*\*Time\*\* .*? (\d+) minutes for the exercises", prose(path), re.M)
+    assert int(told) == sum(map(int, minutes))
+
+
+@each_notebook
+def test_no_chapter_is_named_that_is_not_there(path):
+    named = re.findall(r"[Cc]hapters? (\d\d)\b(?:(?:, | and | to )(\d\d)\b)?", prose(path))
+    assert {int(n) for pair in named for n in pair if n} <= set(range(1, len(PATHS) + 1))
 
 
 @each_notebook

@@ -346,7 +346,7 @@ MISTAKES = [
         "langevin-known",
         "z = z + step**2 / 2 * slope",
         "z = z + step**2 * slope",
-        ("16.10 variances", "16.10 above v"),
+        ("16.10 variances", "16.10 near v"),
     ),
     Mistake(
         "noise of variance ε² a tenth too large",

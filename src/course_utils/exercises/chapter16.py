@@ -372,8 +372,8 @@ def _cases_5() -> list[Case]:
         },
         {"guesses": rng.integers(0, 3, size=(50, 40)), "y": y},
         {"guesses": np.where(skill, y, (y + 1) % 3), "y": y},
-        {  # the first two are equals on the first half, and the second is better on the other
-            "guesses": np.array([[0, 1, 2, 2, 2, 0], [0, 2, 0, 2, 1, 1], [1, 1, 1, 2, 1, 1]]),
+        {  # the first two are equals on the first half; the best on all images is not on the second
+            "guesses": np.array([[0, 1, 2, 2, 2, 0], [0, 2, 0, 2, 1, 0], [1, 0, 1, 2, 1, 1]]),
             "y": np.array([0, 1, 0, 2, 1, 1]),
         },
     ]
@@ -409,6 +409,10 @@ EXERCISE_5 = Exercise(
         Mistake(
             "the leaked number is that of the first half. The leak is on the other one.",
             (_changed(leaked=lambda first, second: first.max()),),
+        ),
+        Mistake(
+            "the leaked number is chosen on all images. Choose it on the second half alone.",
+            (_changed(leaked=lambda first, second: second[(first + second).argmax()]),),
         ),
         Mistake(
             "the halves are swapped: the first is for choosing.",
