@@ -609,7 +609,7 @@ def test_a_folder_that_is_no_virtual_environment_is_left_alone(tiny):
 
 
 def test_an_unknown_group_gets_one_line(tiny):
-    error = "setup.py: got boook, expected one of book, lab, test\n"
+    error = "setup.py: got boook, expected one of book, lab, pdf, test\n"
     assert set_up(tiny, "boook") == (2, "", error)
 
 

@@ -3,20 +3,32 @@
 
 // ---- formulas that are wider than their column ----
 
-// They scroll by touch; where one does, the keyboard must reach it, and a shade says so.
-function markWide() {
-  for (const formula of document.querySelectorAll("div.math > .formula")) {
-    const wide = formula.scrollWidth > formula.clientWidth + 1
-    formula.classList.toggle("wide", wide)
-    if (wide) {
-      const number = formula.parentElement.querySelector(".number")
-      formula.tabIndex = 0
-      formula.setAttribute("role", "group")
-      formula.setAttribute("aria-label", `Formula ${number?.textContent ?? ""} scrolls sideways`)
-    } else {
-      for (const name of ["tabindex", "role", "aria-label"]) formula.removeAttribute(name)
-    }
+// They scroll by touch; where one does, the keyboard must reach it, and a shade says so. To measure
+// one is to lay out all that stands around it, so each waits until it comes near.
+const measuring = new ResizeObserver(entries => entries.forEach(e => markWide(e.target)))
+
+function markWide(formula) {
+  const wide = formula.scrollWidth > formula.clientWidth + 1
+  formula.classList.toggle("wide", wide)
+  if (wide) {
+    const number = formula.parentElement.querySelector(".number")
+    formula.tabIndex = 0
+    formula.setAttribute("role", "group")
+    formula.setAttribute("aria-label", `Formula ${number?.textContent ?? ""} scrolls sideways`)
+  } else {
+    for (const name of ["tabindex", "role", "aria-label"]) formula.removeAttribute(name)
   }
+}
+
+function watchFormulas() {
+  const near = new IntersectionObserver(
+    entries => entries.filter(e => e.isIntersecting).forEach(e => {
+      near.unobserve(e.target)
+      measuring.observe(e.target)
+    }),
+    { rootMargin: "100%" },
+  )
+  for (const formula of document.querySelectorAll("div.math > .formula")) near.observe(formula)
 }
 
 // ---- the passage that was searched for ----
@@ -134,8 +146,6 @@ function offerPreviews() {
 addEventListener("DOMContentLoaded", () => {
   offerPreviews()
   offerLarge()
-  markWide()
-  addEventListener("resize", markWide)
-  document.addEventListener("toggle", markWide, true)
+  watchFormulas()
   if (!location.hash) setTimeout(showPassage, 50) // Sphinx marks after 10 ms
 })

@@ -12,6 +12,7 @@ extension turns their conventions into a book while it is built; it changes no f
 - ``downloads``: the portable chapters, behind each chapter's download button.
 - ``references``: "(13.2)", "Figure 8.1", "chapter 12" and the glossary's terms lead there.
 - ``searching``: both spellings, and other names, find their section.
+- ``styles``: one style sheet for all pages, without what no page uses.
 - ``pages``: what a page loads, and buttons only where they lead somewhere.
 """
 
@@ -32,6 +33,7 @@ from . import (
     pages,
     references,
     searching,
+    styles,
 )
 
 
@@ -47,6 +49,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         explorables,
         downloads,
         searching,
+        styles,
         pages,
     ):
         module.setup(app)

@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util import logging
 
-from . import mathematics
+from . import mathematics, styles
 
 LOGGER = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ def finish(app: Sphinx, html: str, pagename: str) -> str:
     html = lighten(html, pagename)
     html = draw_icons(html, pagename)
     html = size_images(app, html)
+    html = styles.with_one_sheet(app, html)
     for pattern, instead in ACCESS:
         html = re.sub(pattern, instead, html)
     html = html.replace("</body>", f"{THANKS}</body>")
@@ -62,6 +63,12 @@ ACCESS = (
 )
 
 
+# The theme learns light or dark when all else has come, where nobody has chosen. Until then its
+# colours are not defined, and what has a coloured border is narrower: the text would move.
+EARLY = re.compile(r'(dataset\.theme = localStorage\.getItem\("theme"\) \|\| )""')
+BY_SYSTEM = r'\1(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")'
+
+
 # What the theme loads on every page: its icons as one script of 1.5 MB, and what the search page
 # alone needs. (Where that is loaded, Sphinx marks no word that was searched for.)
 ICONS = re.compile(r"[ \t]*<script[^>]*/fontawesome\.js[^>]*></script>\n?")
@@ -76,7 +83,7 @@ def lighten(html: str, pagename: str) -> str:
 
     The scripts in the lines of the page need documentation_options.js before them.
     """
-    html = ICONS.sub("", html)
+    html = EARLY.sub(BY_SYSTEM, ICONS.sub("", html))
     if pagename != "search":
         html = SEARCH.sub("", html)
     return WAITS.sub("<script defer ", html)
