@@ -558,6 +558,12 @@ def _in_turns(rng, n, times):
     return np.resize(rng.normal(size=(-(-n // times), 1)), (n, 1))
 
 
+def _shuffled(rng, n, sign):
+    """Half as much noise, each number twice, the second time with a sign, at random places."""
+    drawn = rng.normal(size=(-(-n // 2), 1))
+    return rng.permutation(np.concatenate([drawn, sign * drawn]))[:n]
+
+
 def _mirrored(rng, n):
     """Noise that runs back in the second half of the batch."""
     drawn = rng.normal(size=(-(-n // 2), 1))
@@ -580,6 +586,8 @@ wrong(
 wrong("05.5", lambda x, s, rng: x + s * _twice(rng, len(x), (0, 1, 0, 1)), why="A B A B")
 wrong("05.5", lambda x, s, rng: x + s * _in_turns(rng, len(x), 3), why="each three times")
 wrong("05.5", lambda x, s, rng: x + s * _in_turns(rng, len(x), 4), why="each four times")
+wrong("05.5", lambda x, s, rng: x + s * _shuffled(rng, len(x), 1), why="twice, shuffled")
+wrong("05.5", lambda x, s, rng: x + s * _shuffled(rng, len(x), -1), why="pairs that cancel")
 wrong("05.5", lambda x, s, rng: x + s * _mirrored(rng, len(x)), why="mirrored in the batch")
 right("05.5", lambda x, s, rng: x + s * rng.choice([-1.0, 1.0], (len(x), 1)), how="signs")
 right("05.5", lambda x, s, rng: x + s * (rng.exponential(size=(len(x), 1)) - 1), how="exponential")
@@ -1454,6 +1462,7 @@ right("15.2", lambda m, s: 0.5 * (m**2 + np.expm1(2 * s) - 2 * s).sum(1), how="e
 kl_terms = chapter15._summands
 wrong("15.5", lambda m, v: (kl_terms(m, v) + 5 * abs(m) * v**2).sum(1), why="right at mu = 0")
 wrong("15.5", lambda m, v: kl_terms(m, v).sum(1) + abs(v).max(1) ** 2, why="no sum")
+wrong("15.5", lambda m, v: (kl_terms(m, v) + v**2 * (m - 2) ** 2).sum(1), why="right at mu = 2")
 wrong("15.5", lambda m, v: kl_terms(m, v).sum(1) + abs(v).max(), why="of the batch")
 wrong(
     "15.5",

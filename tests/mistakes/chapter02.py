@@ -11,7 +11,7 @@ MISTAKES = [
         ("2.4 so does gradient descent",),
     ),
     Mistake(
-        "the transpose of the wrong factor in the covariance",
+        "the transpose on the wrong factor of (2.2)",
         "covariance-check",
         "rest = np.eye(d) - enc_w @ dec_w",
         "rest = np.eye(d) - dec_w.T @ enc_w.T",
@@ -37,7 +37,7 @@ MISTAKES = [
         ),
     ),
     Mistake(
-        "the sum over images for their mean",
+        "the number of pixels for the number of images",
         "gradient-definition",
         "scale = -2.0 / len(x)",
         "scale = -2.0 / x.shape[1]",
@@ -79,7 +79,7 @@ MISTAKES = [
         ("principal angles of two planes",),
     ),
     Mistake(
-        "bases that are not orthonormal",
+        "one basis that is not orthonormal",
         "angles-definition",
         "basis_b = np.linalg.qr(b.T)[0].T",
         "basis_b = b",
@@ -156,7 +156,7 @@ MISTAKES = [
         ("8 and 9 differ by less than a tenth",),
     ),
     Mistake(
-        "a start that is not tiny",
+        "the tiny start again",
         "order-control",
         "125_000 * each",
         "1 * each",
@@ -184,7 +184,7 @@ MISTAKES = [
         ("in most of them 9 stays",),
     ),
     Mistake(
-        "the shares of the directions, unsorted",
+        "the nine directions from the last to the first",
         "modes",
         "top = u[:9]",
         "top = u[8::-1]",

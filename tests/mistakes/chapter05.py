@@ -267,7 +267,7 @@ MISTAKES = [
         "sol-1",
         "-10 * np.log10(mse).mean()",
         "-10 * np.log10(mse.mean())",
-        ("5.1 mean of the PSNRs less",),
+        ("5.1 mean of the PSNRs above",),
     ),
     Mistake(
         "one corruption for the whole batch",

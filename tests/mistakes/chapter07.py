@@ -76,7 +76,7 @@ MISTAKES = [
         ),
     ),
     Mistake(
-        "a tenth of the weight",
+        "a hundredth of the strong weight",
         "train",
         "contractive_loss(3.0)",
         "contractive_loss(0.03)",
@@ -321,8 +321,8 @@ MISTAKES = [
         "the 2 forgotten in the bound",
         "estimate-check",
         "limit = (2 / m",
-        "limit = (0.5 / m",
-        ("7.9 and under the bound",),
+        "limit = (1 / m",
+        ("7.9 so far under the bound",),
     ),
     Mistake(
         "ten times the weight in the exact penalty",
@@ -448,7 +448,7 @@ MISTAKES = [
         ("near zero is measured row by row",),
     ),
     Mistake(
-        "the batch's smallest numbers",
+        "nine tenths of the largest for a twentieth",
         "columns",
         "0.05 * z.abs().amax(dim=1, keepdim=True)",
         "0.9 * z.abs().amax(dim=1, keepdim=True)",

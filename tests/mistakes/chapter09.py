@@ -120,7 +120,7 @@ MISTAKES = [
         ("a step towards a 7: no tangent part",),
     ),
     Mistake(
-        "a step of its own length",
+        "divided by 5 for its length",
         "survival",
         "towards = towards / towards.norm(dim=1, keepdim=True)",
         "towards = towards / 5",
@@ -162,7 +162,7 @@ MISTAKES = [
         ("9.7 S_N and the worst share",),
     ),
     Mistake(
-        "tangent and normal exchanged",
+        "the tangent part for the normal one",
         "survives",
         "off = b - along @ q",
         "off = along @ q",
@@ -176,7 +176,7 @@ MISTAKES = [
         ("code ratio: the plain ones'",),
     ),
     Mistake(
-        "a sum over tangents for their mean, upside down",
+        "divided by d for m",
         "survives",
         "sum(dim=(1, 2)) / m, normal",
         "sum(dim=(1, 2)) / d, normal",

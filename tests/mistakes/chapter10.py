@@ -4,6 +4,27 @@ from mutants import Mistake
 
 MISTAKES = [
     Mistake(
+        "a box from the smallest code to the largest one above it",
+        "measure",
+        "low + (high - low) * torch.rand",
+        "low + high * torch.rand",
+        ("box, k = 8: evenly",),
+    ),
+    Mistake(
+        "one number for all axes of the box",
+        "measure",
+        "torch.rand(n, codes.shape[1], generator=generator)",
+        "torch.rand(n, 1, generator=generator)",
+        ("and each code number on its own",),
+    ),
+    Mistake(
+        "one box for all axes",
+        "measure",
+        "low, high = codes.min(dim=0).values, codes.max(dim=0).values",
+        "low, high = codes.min(), codes.max()",
+        ("box, k = 8: evenly",),
+    ),
+    Mistake(
         "the covariance for its root",
         "measure",
         "root = torch.linalg.cholesky(torch.cov(codes.T))",
@@ -86,7 +107,7 @@ MISTAKES = [
         ("the second head costs 12 parameters",),
     ),
     Mistake(
-        "σ² taken for the width in the KL's slopes",
+        "the width taken for σ² in the KL's slopes",
         "slopes",
         "0.5 * (sigma**2 - 1) - torch.log(sigma)",
         "0.5 * (sigma - 1 - torch.log(sigma))",

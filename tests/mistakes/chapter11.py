@@ -18,14 +18,14 @@ MISTAKES = [
         ("11.4 Gaussian log-density", "11.1 integral over a grid", "11.11 by the squared error"),
     ),
     Mistake(
-        "the noise left out of the covariance",
+        "c forgotten: noise of variance one",
         "log-marginal",
         "+ model.c * np.eye(x.shape[1])",
         "+ np.eye(x.shape[1])",
         ("11.5 ln p(x) of 5 pixels", "11.9 ELBO + gap = ln p(x), on 355 digits"),
     ),
     Mistake(
-        "the decoder's matrix the wrong way round",
+        "the covariance for its inverse",
         "log-marginal",
         "(residual * np.linalg.solve(covariance, residual.T).T)",
         "(residual * (residual @ covariance))",
@@ -60,7 +60,7 @@ MISTAKES = [
         ("11.9 ELBO + gap = ln p(x), whatever q", "11.9 at the exact posterior"),
     ),
     Mistake(
-        "the gap from the posterior to q",
+        "the gap with its sign turned",
         "grid-elbo",
         "weight @ (log_q - log_posterior)",
         "weight @ (log_posterior - log_q)",
@@ -84,7 +84,7 @@ MISTAKES = [
         "a coarse minimum taken for the end",
         "humps-code",
         'log_q_at(optimize.minimize(gap_at, coarse, method="Nelder-Mead").x)',
-        "log_q_at((0.0, 0.2))",
+        "log_q_at(coarse)",
         ("11.7 two humps: the smallest gap",),
     ),
     Mistake(
@@ -130,7 +130,7 @@ MISTAKES = [
         ("11.14 standard errors", "11.14 each direction in use"),
     ),
     Mistake(
-        "the wrong axis in the blur",
+        "a product of sums for the sum of products in the blur",
         "elbo-definition",
         "np.exp(logvar) @ (model.dec_w**2).sum(axis=1)",
         "np.exp(logvar).sum(axis=1) * (model.dec_w**2).sum()",
@@ -242,14 +242,14 @@ MISTAKES = [
         ("11.16 the sign of the KL lost",),
     ),
     Mistake(
-        "the rate of the prior's posterior: logarithms of σ, not σ²",
+        "logarithms of σ, not σ², in the exact posterior",
         "sweep",
         "np.log(np.diag(cov)) + 0 * mean",
         "np.log(np.diag(cov)) / 2 + 0 * mean",
         ("11.15 the mean KL is", "11.14 each direction in use"),
     ),
     Mistake(
-        "grey steps forgotten in the noise",
+        "the noise's variance scaled by 16, not 16²",
         "bits-check",
         "16**2 * fitted.c",
         "16 * fitted.c",

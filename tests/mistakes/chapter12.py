@@ -141,7 +141,7 @@ MISTAKES = [
         ("12.10 eight gradients against", "12.10 eight gradients = PyTorch's"),
     ),
     Mistake(
-        "the KL summed over images",
+        "the KL's 1/n forgotten for mu",
         "gradients-definition",
         "z_gradient + mu / n",
         "z_gradient + mu",
@@ -285,14 +285,14 @@ MISTAKES = [
         "estimate-definition",
         "eps = rng.normal(size=(len(x), len(dec_layers[0][0])))",
         "eps = np.random.default_rng(3).normal(size=(len(x), len(dec_layers[0][0])))",
-        ("12.7 and of each image",),
+        ("12.7 and image by image",),
     ),
     Mistake(
         "no noise in the ELBO",
         "estimate-definition",
         "eps = rng.normal(size=(len(x), len(dec_layers[0][0])))",
         "eps = np.zeros((len(x), len(dec_layers[0][0])))",
-        ("12.7 100 draws an image", "12.7 and of each image"),
+        ("12.7 100 draws an image", "12.7 and image by image"),
     ),
     Mistake(
         "c fitted to half the error",

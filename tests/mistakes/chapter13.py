@@ -406,7 +406,7 @@ MISTAKES = [
         ("13.7 Bernoulli, ink", "13.7 Gaussian, ink"),
     ),
     Mistake(
-        "the slope of the sigmoid forgotten by the Laplace",
+        "the sigmoid forgotten by the Laplace",
         "laplace",
         "(x - torch.sigmoid(logits)).abs()",
         "(x - logits).abs()",
@@ -469,7 +469,7 @@ MISTAKES = [
         ("greyness: learned b",),
     ),
     Mistake(
-        "squared errors in the column of absolute ones",
+        "minus the root of squared errors in the column of absolute ones",
         "table-measure",
         '"absolute": error.sum(dim=1)',
         '"absolute": error.square().sum(dim=1).sqrt().neg()',

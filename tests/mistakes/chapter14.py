@@ -196,13 +196,13 @@ MISTAKES = [
         ("14.8 q over both arrives",),
     ),
     Mistake(
-        "the mean weight squared, the square forgotten in the logarithm",
+        "the square of the sum forgotten",
         "humps-bound",
         "2 * special.logsumexp(log_w, axis=-1)",
         "special.logsumexp(log_w, axis=-1)",
         (
             "14.11 the flat and wrong one",
-            "14.11 of 300 draws",
+            "14.11 median image",
         ),
     ),
     Mistake(
@@ -537,7 +537,7 @@ MISTAKES = [
         ("recipe, long: a nat or more",),
     ),
     Mistake(
-        "the two published rows exchanged",
+        "the published VAE's number for the IWAE's",
         "table",
         "3280, -84.78",
         "3280, -86.76",
@@ -737,7 +737,7 @@ MISTAKES = [
         ("14.14 three widths: less than half",),
     ),
     Mistake(
-        "three other values of the flip",
+        "0.06 for 0.1 among the flips",
         "disagree",
         "for flip in (0.02, 0.05, 0.1)}",
         "for flip in (0.05, 0.02, 0.06)}",

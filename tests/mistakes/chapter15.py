@@ -42,7 +42,7 @@ MISTAKES = [
         ("one cannot be told from it in any epoch: 9",),
     ),
     Mistake(
-        "the decoder that sees the pixels is counted as healthy",
+        "the healthy model counted as patient 12",
         "train",
         "models, curves = zip(*trained, strict=True)",
         "models, curves = zip(*(trained[i % 12] for i in range(13)), strict=True)",
@@ -265,7 +265,7 @@ MISTAKES = [
         ("patient 9: two reconstructions", "squared error: drawn"),
     ),
     Mistake(
-        "draws of one side only",
+        "mean codes on both sides for draws",
         "p9-neighbours",
         "right_class(z, z_train)",
         "right_class(mu, mu_train)",
@@ -534,7 +534,7 @@ MISTAKES = [
         ("logvar clamped at 10: not finite either", "its loss grows beyond a million"),
     ),
     Mistake(
-        "a mean code for the spread of the means",
+        "the size of the average for the spread of the means",
         "relu-trained",
         "used = mu.std(dim=0)",
         "used = mu.mean(dim=0).abs()",

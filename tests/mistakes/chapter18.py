@@ -95,7 +95,7 @@ MISTAKES = [
         ("chance alone",),
     ),
     Mistake(
-        "a factor 2 for the ½ of the true information",
+        "the correlation not squared",
         "mi_bias_code",
         "-0.5 * np.log(1 - 0.8**2)",
         "-0.5 * np.log(1 - 0.8)",
@@ -235,7 +235,7 @@ MISTAKES = [
         ("18.9 the ELBO falls", "18.9 equal widths"),
     ),
     Mistake(
-        "only the code turned, the decoder as it was",
+        "the decoder's rows stretched, not turned",
         "cost_check",
         "dec_w=q @ model.dec_w",
         "dec_w=model.dec_w * np.arange(1, 9)[:, None]",
@@ -319,10 +319,10 @@ MISTAKES = [
         ("18.6 turned by 45°", "a turn without the bends", "and the other's code"),
     ),
     Mistake(
-        "by code number in place of factor",
+        "the factors in the reverse order",
         "one_code_check",
         "information.max(axis=0)",
-        "information.max(axis=1)",
+        "information.max(axis=0)[::-1]",
         ("the thickness is what",),
     ),
     Mistake(

@@ -393,7 +393,7 @@ EXERCISE_5 = Exercise(
             ),
         ),
         Mistake(
-            "a shift brings back numbers above the shift only: negative ones need their own units.",
+            "a shift by c brings back numbers above −c only: the others need units of their own.",
             (lambda d: [(np.eye(d), np.full(d, 1e3)), (np.eye(d), np.full(d, -1e3))],),
         ),
     ),

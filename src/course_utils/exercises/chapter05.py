@@ -396,6 +396,9 @@ def _judge_5(case: Case, came: Any) -> None:
     echo = np.fft.irfft(np.abs(np.fft.rfft(eps - eps.mean())) ** 2)  # at every distance
     if np.abs(echo[1:]).max() > 0.1 * echo[0]:
         raise Wrong("noise that is independent of another image's", "it comes again in the batch")
+    times = np.unique(size.round(9), return_counts=True)[1]  # how often each size comes
+    if len(times) > 10 and times.min() == times.max() > 1:
+        raise Wrong("noise drawn afresh for each image", f"each size {times[0]} times")
     if np.abs((elsewhere - _other_images(x))[:, 0] / sigma - eps).max() > 1e-6:
         raise Wrong(
             "the same noise from a generator, for any images", "other noise from the same rng"

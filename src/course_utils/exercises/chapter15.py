@@ -375,6 +375,10 @@ EXERCISE_5 = Exercise(
         {"mu": 5 * np.random.default_rng(1512).normal(size=(4, 6)), "logvar": np.zeros((4, 6))},
         _one_at_a_time(2.0, 1513, 3, spread=0.0),  # mu = 0
         _one_at_a_time(2.0, 1514, 1),  # where a mean is a sum
+        {  # many values of mu, one at a time
+            "mu": np.tile(np.arange(-3, 3.5, 0.5), 2)[:, None],
+            "logvar": np.repeat([[2.0], [-2.0]], 13, axis=0),
+        },
         _together(1515, 4),
         _beside_others(1516, 3),
     ],

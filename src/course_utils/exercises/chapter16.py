@@ -29,7 +29,7 @@ def _cases_1() -> list[Case]:
     twins = np.concatenate([twins, twins[:1]])  # two equal images of different classes
     return [
         {"distance": distances(line), "y": np.array([0, 0, 1, 1, 0]), "m": 2},
-        {"distance": 1e4 * distances(cloud), "y": y, "m": 5},  # a large number is no infinity
+        {"distance": 1e12 * distances(cloud), "y": y, "m": 5},  # a large number is no infinity
         {"distance": distances(twins), "y": np.repeat([0, 1, 2], 6), "m": 3},
     ]
 

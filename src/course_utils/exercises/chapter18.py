@@ -387,7 +387,7 @@ def _by_variances(sigma_1: np.ndarray, sigma_2: np.ndarray, alpha: np.ndarray) -
 
 
 def _with_marginals(sigma_1: np.ndarray, sigma_2: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    # KL of the diagonal Gaussian with S's own diagonal, (18.9)'s sum without the inverse
+    # (18.9)'s sum with the diagonal of S′ in place of its inverse's
     v_1, v_2 = sigma_1**2, sigma_2**2
     c, s = np.cos(alpha) ** 2, np.sin(alpha) ** 2
     a, b = c * v_1 + s * v_2, s * v_1 + c * v_2
