@@ -1036,6 +1036,80 @@ def test_nothing_is_cut_on_paper_and_solutions_print(visit: Any, chapter: str) -
     assert all(height > 5 for height in heights)
 
 
+# ---- one style sheet ---------------------------------------------------------------------------
+
+# The selectors of a sheet, one by one, without what only some moment makes true.
+SELECTORS = """text => {
+  const sheet = new CSSStyleSheet(), found = []
+  sheet.replaceSync(text)
+  const walk = rules => {
+    for (const rule of rules) {
+      if (rule.selectorText) found.push(rule.selectorText)
+      else if (rule.cssRules) walk(rule.cssRules)
+    }
+  }
+  walk(sheet.cssRules)
+  return found
+}"""
+MATCHED = """([all, kept]) => all.filter(s => !kept.includes(s)).filter(s => {
+  const plain = s.replace(/::?(before|after|marker|placeholder|-[\\w-]+)/g, "")
+    .replace(/:(hover|focus|active|focus-visible|focus-within|visited|checked|disabled)/g, "")
+  try { return plain && document.querySelector(plain) } catch { return false }
+})"""
+
+
+def alone(selectors: list[str]) -> set[str]:
+    """Each of several selectors that share a rule, for itself."""
+    return {
+        part.strip()
+        for each in selectors
+        for part in re.split(r",(?![^(]*\))", each)
+        if part.strip()
+    }
+
+
+@needs_chromium
+def test_no_page_lacks_a_rule_that_the_one_sheet_left_out(book: Path, visit: Any) -> None:
+    static = book / "_static"
+    one = (static / "all.css").read_text("utf-8")
+    places = re.match(r"/\* (.*?) \*/", one)[1].split()  # type: ignore[index]
+    assert len(places) > 8 and places[-1] == "course.css"
+    tab = visit(DOCUMENTS[0], viewport=WIDE)
+    kept = alone(tab.evaluate(SELECTORS, one))
+    texts = [(static / place).read_text("utf-8") for place in (*places, "basic.css")]
+    everything = set().union(*(alone(tab.evaluate(SELECTORS, text)) for text in texts))
+    assert len(everything) > 2 * len(kept) > 1000
+    for name in (*SAMPLE, "search", "genindex", "book/glossary", "book/run_it"):
+        tab = visit(name, viewport=NARROW)
+        assert tab.evaluate(MATCHED, [sorted(everything), sorted(kept)]) == [], name
+
+
+def test_a_page_asks_for_one_style_sheet_that_is_light(book: Path) -> None:
+    for path in pages(book):
+        sheets = [str(link["href"]) for link in soup(path).select("link[rel=stylesheet]")]
+        if path.name == "index.html" and not sheets:  # leads on to the first page
+            continue
+        assert [sheet.partition("?")[0].rpartition("/")[2] for sheet in sheets] == ["all.css"], path
+    sheet = (book / "_static" / "all.css").read_text("utf-8")
+    assert len(gzip.compress(sheet.encode())) < 35_000 and "@import" not in sheet
+    for address in re.findall(r"url\(([^)]*)\)", sheet):
+        plain = re.split("[?#]", address.strip("'\""))[0]
+        assert plain.startswith("data:") or (book / "_static" / plain).exists(), address
+
+
+@needs_chromium
+def test_colours_are_known_before_the_scripts_come(book: Path, chromium: Any) -> None:
+    for scheme in ("light", "dark"):
+        context = chromium.new_context(color_scheme=scheme, viewport=NARROW)
+        tab = context.new_page()
+        tab.route("**/*.js*", lambda route: route.abort())
+        tab.goto(f"{(book / CHAPTERS[15]).as_uri()}.html")
+        assert tab.evaluate("document.documentElement.dataset.theme") == scheme
+        notch = "getComputedStyle(document.querySelector('article blockquote')).borderLeftWidth"
+        assert tab.evaluate(notch) == "4px"
+        context.close()
+
+
 # ---- the book as one PDF -----------------------------------------------------------------------
 
 

@@ -4,9 +4,8 @@
 // ---- formulas that are wider than their column ----
 
 // They scroll by touch; where one does, the keyboard must reach it, and a shade says so. To measure
-// one is to lay out all that stands around it, so each waits until it comes near.
-const measuring = new ResizeObserver(entries => entries.forEach(e => markWide(e.target)))
-
+// one is to lay out the section around it: those near the window come first, the others when the
+// browser has nothing else to do.
 function markWide(formula) {
   const wide = formula.scrollWidth > formula.clientWidth + 1
   formula.classList.toggle("wide", wide)
@@ -21,14 +20,23 @@ function markWide(formula) {
 }
 
 function watchFormulas() {
-  const near = new IntersectionObserver(
-    entries => entries.filter(e => e.isIntersecting).forEach(e => {
-      near.unobserve(e.target)
-      measuring.observe(e.target)
-    }),
-    { rootMargin: "100%" },
-  )
-  for (const formula of document.querySelectorAll("div.math > .formula")) near.observe(formula)
+  const formulas = document.querySelectorAll("div.math > .formula")
+  const sized = new ResizeObserver(entries => entries.forEach(e => markWide(e.target)))
+  formulas.forEach(formula => sized.observe(formula))
+  const whenIdle = window.requestIdleCallback ?? (task => setTimeout(task, 20))
+  let waiting = []
+  const next = () => {
+    if (waiting.length === 0) return
+    markWide(waiting.shift())
+    whenIdle(next)
+  }
+  const all = () => {
+    const idle = waiting.length === 0
+    waiting = [...formulas]
+    if (idle) whenIdle(next)
+  }
+  addEventListener("resize", all)
+  all()
 }
 
 // ---- the passage that was searched for ----

@@ -313,7 +313,7 @@ MISTAKES = [
     Mistake(
         "the diagonal counted, too",
         "estimate-check",
-        "(gram**2).sum() - (gram.diagonal() ** 2).sum()",
+        "((gram**2).sum() - diagonal)",
         "(gram**2).sum()",
         ("7.9 the error is as predicted",),
     ),

@@ -160,12 +160,13 @@ def size_images(app: Sphinx, html: str) -> str:
 
 
 def png_size(path: Path) -> tuple[int, int] | None:
-    """Return width and height of a PNG, which its first bytes say; None for another file."""
+    """Return width and height of a PNG, which its first bytes say; None for what is none."""
     if path.suffix != ".png" or not path.is_file():
         return None
     with path.open("rb") as file:
         head = file.read(24)
-    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    size = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    return size if all(size) else None
 
 
 def note_digest(app: Sphinx, config: Config) -> None:

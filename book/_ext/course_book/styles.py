@@ -23,8 +23,8 @@ MAKERS = ("sphinx-book-theme", "pydata-sphinx-theme", "sphinx-design", "myst-nb"
 
 
 def setup(app: Sphinx) -> None:
-    """Write the sheet when all pages are there."""
-    app.connect("build-finished", write_sheet)
+    """Write the sheet when all pages are there, and the colours of code, which the theme writes."""
+    app.connect("build-finished", write_sheet, priority=900)
 
 
 def with_one_sheet(app: Sphinx, html: str) -> str:
