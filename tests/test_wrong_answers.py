@@ -410,7 +410,18 @@ def stop_from(lowest):
 
 for lowest in (0.0, 10.0, 1e3, 1e6, 1e10, -1.0):
     wrong("04.4", stop_from(lowest), why=f"lowest loss begins at {lowest}")
+
+
+def _against_one(val, p):
+    """Stop when the loss is not below that of `patience` epochs ago."""
+    for e in range(p + 1, len(val) + 1):
+        if val[e - 1] >= val[e - 1 - p]:
+            return int(np.argmin(val[:e])) + 1, e
+    return int(np.argmin(val)) + 1, len(val)
+
+
 wrong("04.4", chapter04._ties_after_the_first, why="ties, except with the first")
+wrong("04.4", lambda val, p: _against_one(val, p), why="against one epoch, patience ago")
 wrong("04.4", chapter04._new_lowest_if(lambda new, low: new < low * 0.9999), why="relative gain")
 wrong("04.4", chapter04._new_lowest_if(lambda new, low: new < low - 1e-9), why="gain of 1e-9")
 wrong("04.4", lambda v, p: stop(v, max(p, 2)), why="patience of at least two")
@@ -588,6 +599,11 @@ wrong("05.5", lambda x, s, rng: x + s * _in_turns(rng, len(x), 3), why="each thr
 wrong("05.5", lambda x, s, rng: x + s * _in_turns(rng, len(x), 4), why="each four times")
 wrong("05.5", lambda x, s, rng: x + s * _shuffled(rng, len(x), 1), why="twice, shuffled")
 wrong("05.5", lambda x, s, rng: x + s * _shuffled(rng, len(x), -1), why="pairs that cancel")
+wrong(
+    "05.5",
+    lambda x, s, rng: x + s * ((e := rng.normal(size=(len(x), 1))) - e.mean()),
+    why="centred",
+)
 wrong("05.5", lambda x, s, rng: x + s * _mirrored(rng, len(x)), why="mirrored in the batch")
 right("05.5", lambda x, s, rng: x + s * rng.choice([-1.0, 1.0], (len(x), 1)), how="signs")
 right("05.5", lambda x, s, rng: x + s * (rng.exponential(size=(len(x), 1)) - 1), how="exponential")

@@ -132,7 +132,7 @@ MISTAKES = [
         ("plain: under one in a hundred",),
     ),
     Mistake(
-        "columns of V for its rows",
+        "rows of V for its columns",
         "fig-directions",
         "full_matrices=False).Vh",
         "full_matrices=False).Vh.mT",
@@ -392,7 +392,7 @@ MISTAKES = [
         "kinship-terms",
         "(e @ laplacian).detach()",
         "(e * laplacian).mean().detach()",
-        ("tied: e · Δr is over a fifth", "7.10 tied: half the noise"),
+        ("tied: |e · Δr| over a fifth", "7.10 tied: half the noise"),
     ),
     Mistake(
         "noise with another variance",

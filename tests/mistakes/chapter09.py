@@ -51,7 +51,7 @@ MISTAKES = [
         "z = model.encode(x_test).detach()",
         "z = 0 * model.encode(x_test).detach()",
         (
-            "a code of m numbers: decoder within",
+            "plain, 2: decoder within",
             "and on nine digits in ten",
             "denoising, whole map: within 30",
         ),
@@ -148,7 +148,7 @@ MISTAKES = [
         ("9.7 S_N and the worst share", "and no other normal one"),
     ),
     Mistake(
-        "the best normal direction for the worst",
+        "the smallest eigenvalue for the largest",
         "survives",
         ".real.max(dim=1).values",
         ".real.abs().min(dim=1).values",

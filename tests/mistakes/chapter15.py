@@ -76,7 +76,7 @@ MISTAKES = [
         ("15.1 log2, no nonlinearity", "15.1 patient 1", "15.1 eight of the twelve"),
     ),
     Mistake(
-        "the mean image over pixels, not over images",
+        "one mean over images and pixels for the mean image",
         "ruler-claims",
         "x.mean(dim=0).clamp(1e-3, 1 - 1e-3).expand",
         "x.mean().clamp(1e-3, 1 - 1e-3).expand",
@@ -111,7 +111,7 @@ MISTAKES = [
         ("15.2 positive on both sides",),
     ),
     Mistake(
-        "the two heads exchanged",
+        "mu for logvar",
         "p2-symptom",
         "models[i].encode(x_test)[1] / 2)",
         "models[i].encode(x_test)[0] / 2)",
@@ -213,7 +213,7 @@ MISTAKES = [
         "p7-matrix",
         "(torch.eye(64))[0] - offset",
         "(torch.eye(64))[0]",
-        ("patient 7 is this matrix",),
+        ("patient 7's mu is this matrix",),
     ),
     Mistake(
         "and for or: nothing is outside",
@@ -310,7 +310,7 @@ MISTAKES = [
         ("15.6 upper side above the lower one",),
     ),
     Mistake(
-        "the upper side summed over images first",
+        "the upper side summed over images, not over draws",
         "mean-elbo",
         "log_w[:, :200], dim=1) - np.log(200)",
         "log_w[:, :200], dim=0)[:1]",

@@ -109,7 +109,7 @@ MISTAKES = [
         ("16.4 the packer",),
     ),
     Mistake(
-        "whole numbers rounded down for nearest",
+        "held-out codes rounded down for nearest",
         "coder",
         "test_codes = np.round(z_test / step)",
         "test_codes = np.floor(z_test / step)",
@@ -213,7 +213,7 @@ MISTAKES = [
         "detect",
         "auroc(anomaly_scores[c][name], y_test == c)",
         "auroc(anomaly_scores[c][name], y_test != c)",
-        ("ahead of PCA, of the forest", "not ahead of nearest images", "ones: worse than guessing"),
+        ("ahead of PCA, of the forest", "not ahead of nearest images", "but fewer zeros"),
     ),
     Mistake(
         "the ELBO for minus the ELBO",

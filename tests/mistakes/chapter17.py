@@ -18,7 +18,7 @@ MISTAKES = [
         ("shuffled pixels, shuffled weights",),
     ),
     Mistake(
-        "the padding forgotten",
+        "all the padding on one side",
         "conv-by-hand",
         "((0, 0), (padding, padding), (padding, padding))",
         "((0, 0), (0, 2 * padding), (0, 2 * padding))",
@@ -81,7 +81,7 @@ MISTAKES = [
         ("17.4 down by 2 rows", "down by 1 row"),
     ),
     Mistake(
-        "the kernel turned on the way back",
+        "the kernel transposed on the way back",
         "transpose-build",
         "F.conv_transpose2d, weight=w",
         "F.conv_transpose2d, weight=w.transpose(2, 3)",
@@ -179,7 +179,7 @@ MISTAKES = [
         ("judges: right", "and worse than the dense judge"),
     ),
     Mistake(
-        "the mean of each class for all",
+        "the mean code of class 0 for all",
         "mend",
         "[asked]\n    tril",
         "[asked * 0]\n    tril",
@@ -256,7 +256,7 @@ MISTAKES = [
         ("17.5 convT is", "its entries"),
     ),
     Mistake(
-        "a mean for the sum of copies",
+        "a kernel that sums to 1",
         "overlap-count",
         "paint(torch.ones(1, 1, k, k))",
         "paint(torch.ones(1, 1, k, k) / k**2)",
@@ -375,7 +375,7 @@ MISTAKES = [
         ("17.3 two channels more",),
     ),
     Mistake(
-        "the area of 28 × 28",
+        "sides for areas",
         "own-count",
         "8 * 8 - 7 * 7",
         "8 - 7",

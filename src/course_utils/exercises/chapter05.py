@@ -337,7 +337,8 @@ def _ask_5(answer: tuple[Any, ...], case: Case) -> Any:
     drawn = [answer[0](x, sigma, np.random.default_rng(seed)) for seed in seeds]
     if drawn[0] is None:
         return None
-    return [*drawn, answer[0](_other_images(x), sigma, np.random.default_rng(seed))]
+    others = answer[0](_other_images(x), sigma, np.random.default_rng(seed))
+    return [*drawn, others, answer[0](x[:1], sigma, np.random.default_rng(seed))]
 
 
 def _other_images(x: np.ndarray) -> np.ndarray:
@@ -349,7 +350,7 @@ def _other_images(x: np.ndarray) -> np.ndarray:
 
 def _judge_5(case: Case, came: Any) -> None:
     x, sigma = case["x"], case["sigma"]
-    came, other, elsewhere = came
+    came, other, elsewhere, alone = came
     x_noisy = as_array(came)
     if x_noisy is None or x_noisy.shape != x.shape:
         raise Wrong(f"noisy images of shape {x.shape}", f"{type(came).__name__}, {np.shape(came)}")
@@ -403,6 +404,9 @@ def _judge_5(case: Case, came: Any) -> None:
         raise Wrong(
             "the same noise from a generator, for any images", "other noise from the same rng"
         )
+    change = np.asarray(alone, dtype=np.float64) - x[:1]
+    if change.shape != x[:1].shape or not np.abs(change).min() > 0:
+        raise Wrong("noise for one image alone, too", "no noise, or another shape")
 
 
 def _in_order_of(key: Callable[[np.ndarray], np.ndarray]) -> Any:

@@ -207,7 +207,7 @@ EXERCISE_4 = Exercise(
     solution=(whole_shares,),
     cases=lambda: [
         {"variances": np.array([3.0, 1.0, 0.25]), "weight": 1.0},
-        {"variances": np.array([0.7, 0.5, 0.2, 0.04, 0.001]), "weight": 0.09},
+        {"variances": np.array([0.2, 0.7, 0.001, 0.5, 0.04]), "weight": 0.09},
         {"variances": np.array([2.0, 0.0]), "weight": 0.5},
         {"variances": np.array([1e4, 3.0, 1e-6]), "weight": 25.0},
     ],

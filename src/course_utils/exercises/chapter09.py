@@ -29,6 +29,7 @@ def _cases_1() -> list[Case]:
         {"delta": rng.normal(size=(3, 6)), "jacobian": dependent},
         {"delta": rng.normal(size=(2, 4)), "jacobian": 1e-12 * rng.normal(size=(4, 2))},
         {"delta": rng.normal(size=(2, 5)), "jacobian": rng.normal(size=(5, 3)) * [1.0, 1e-5, 1e3]},
+        {"delta": rng.normal(size=(3, 6)), "jacobian": 1e6 * dependent},
     ]
 
 
@@ -78,7 +79,7 @@ EXERCISE_1 = Exercise(
         ),
         Mistake(
             "a threshold for the singular values that is one number for all Jacobians. Columns may"
-            " be very short: compare with the largest singular value.",
+            " be very short or long: compare with the largest singular value.",
             (_above_a_number,),
         ),
         Mistake(

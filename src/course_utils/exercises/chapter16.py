@@ -56,7 +56,7 @@ EXERCISE_1 = Exercise(
             (lambda distance, y, m: np.mean(y[_near(distance, m)] == y[:, None]),),
         ),
         Mistake(
-            "the first of the sorted is not always the query: an equal image may stand before it.",
+            "distance 0 does not mark the query: an equal image has it too, and may stand first.",
             (lambda distance, y, m: np.mean(y[_near(distance, m + 1)[:, 1:]] == y[:, None]),),
         ),
         Mistake(
@@ -373,7 +373,7 @@ def _cases_5() -> list[Case]:
         {"guesses": rng.integers(0, 3, size=(50, 40)), "y": y},
         {"guesses": np.where(skill, y, (y + 1) % 3), "y": y},
         {  # the first two are equals on the first half; the best on all images is not on the second
-            "guesses": np.array([[0, 1, 2, 2, 2, 0], [0, 2, 0, 2, 1, 0], [1, 0, 1, 2, 1, 1]]),
+            "guesses": np.array([[0, 2, 0, 0, 1, 0], [0, 1, 2, 2, 1, 0], [1, 0, 1, 2, 1, 1]]),
             "y": np.array([0, 1, 0, 2, 1, 1]),
         },
     ]

@@ -366,7 +366,7 @@ EXERCISE_5 = Exercise(
             (lambda *case: tuple(part / np.log(2) for part in conditional_elbo(*case)),),
         ),
         Mistake(
-            "the other class's table, or the axes of p_x in another order: p_x[y, z, x].",
+            "the other class's table: p_x[y, z, x] has the class first.",
             (lambda x, y, prior, p_x, q: conditional_elbo(x, (y + 1) % len(p_x), prior, p_x, q),),
         ),
         Mistake(

@@ -281,7 +281,7 @@ EXERCISE_3 = Exercise(
             (lambda beta, rate, d: d + rate > (d + rate).min(),),
         ),
         Mistake(
-            "the other runs' prices: column i must hold everybody at the price of run i.",
+            "the other runs' prices: row i must hold everybody at the price of run i.",
             (
                 lambda beta, rate, d: np.any(
                     d[None, :] + beta[None, :] * rate[None, :]
