@@ -1,12 +1,16 @@
 """What holds for the project as a whole: versions, style, types, what the README says."""
 
+import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -95,3 +99,39 @@ def test_text_files_end_in_one_newline_and_hold_no_tabs_or_trailing_blanks():
         if name.endswith((".py", ".md", ".toml", ".yml", ".css", ".txt")):
             assert text.endswith("\n") and not text.endswith("\n\n"), name
             assert "\t" not in text and not re.search(r" +$", text, flags=re.M), name
+
+
+def closure(names: Iterable[str]) -> set[str]:
+    """These distributions and all that they require, by their normal names."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        requirement = Requirement(waiting.pop())
+        name = canonicalize_name(requirement.name)
+        if name in found or requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            waiting += requires(name) or []
+        except PackageNotFoundError:
+            continue
+        found.add(name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("group", "files"), [("book", "book/_ext/**/*.py"), ("pdf", "tools/pdf.py")]
+)
+def test_what_a_group_installs_holds_all_that_its_programs_import(group: str, files: str) -> None:
+    lists = dict(re.findall(r"^(\w+) = \[\n(.*?)^\]", PYPROJECT, flags=re.M | re.S))
+    asked = "".join(lists[name] for name in ("dependencies", "book", group))
+    installed = closure(re.findall(r'^  "([\w.-]+[<>=].*?)",', asked, flags=re.M))
+    owners = packages_distributions()
+    for path in ROOT.glob(files):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            named = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                named = [node.module]
+            for top in {name.partition(".")[0] for name in named} - set(sys.stdlib_module_names):
+                makers = {canonicalize_name(owner) for owner in owners.get(top, [])}
+                ours = (ROOT / "tools" / f"{top}.py").exists() or top == "course_utils"
+                assert ours or makers & installed, f"{path.name} imports {top}"
