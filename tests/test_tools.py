@@ -665,3 +665,14 @@ def test_a_stored_figure_that_would_be_too_large_has_fewer_colours():
     seen = Image.open(io.BytesIO(after))
     assert len(seen.getcolors()) <= 64 and len(after) < 0.9 * len(buffer.getvalue())
     assert abs(np.asarray(seen.convert("L")).astype(int) - pixels).max() <= 12
+
+
+def test_a_rare_colour_is_not_turned_grey():
+    greys = np.random.default_rng(1).integers(0, 256, size=(40, 400, 1)).repeat(3, axis=2)
+    pixels = np.concatenate([greys, greys // 2 + 100]).astype(np.uint8)
+    pixels[50:53, 50:53] = (127, 59, 8)  # one dark pixel of a weight
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    after = base64.b64decode(notebooks.small_png(base64.b64encode(buffer.getvalue()).decode()))
+    seen = np.asarray(Image.open(io.BytesIO(after)).convert("RGB")).astype(int)
+    assert abs(seen[51, 51] - (127, 59, 8)).max() <= 8

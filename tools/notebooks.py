@@ -319,7 +319,10 @@ def small_png(encoded: str) -> str:
     flat = Image.open(io.BytesIO(png)).convert("RGB")
     for colours in (256, 64):
         small = io.BytesIO()
-        flat.quantize(colours, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+        # The colours farthest apart first: else a rare one, a dark pixel of a weight, turns grey.
+        farthest = Image.Quantize.MAXCOVERAGE
+        few = flat.quantize(colours, farthest, kmeans=1, dither=Image.Dither.NONE)
+        few.save(small, "PNG", optimize=True)
         if len(small.getvalue()) <= BYTES_PER_PNG:
             break
     return base64.b64encode(min(small.getvalue(), png, key=len)).decode()
