@@ -26,6 +26,7 @@ from notebooks import ROOT, Refused
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SECONDS = 600
+SOLUTION = ".tag_solution > details"
 # What paper has no use for: marks to click, drawings to drag, formulas spelt for a screen reader.
 ON_SCREEN = (
     "template, script, button, .headerlink, .explore, .tag_explore, .tag_bootstrap,"
@@ -140,8 +141,7 @@ def leaf(soup: BeautifulSoup, anchor: str) -> Tag:
 
 def take_out(soup: BeautifulSoup, document: Tag, kind: str, titles: list[str]) -> Iterator[Tag]:
     """What is folded away on a page, moved out of it: each under its title, a link in its place."""
-    for fold in document.select(f"{kind}"):
-        title = titles.pop(0)
+    for fold, title in zip(document.select(kind), titles, strict=True):
         anchor = re.sub(r"\W+", "-", title.lower())
         moved = soup.new_tag("section", attrs={"id": anchor})
         back = soup.new_tag("a", attrs={"href": f"#at-{anchor}"}, string=title)
@@ -234,9 +234,6 @@ def put_apart(soup: BeautifulSoup, book: list[tuple[str, list[Tag]]]) -> None:
         book.append(("Appendix", appendix))
 
 
-SOLUTION = ".tag_solution > details"
-
-
 def running_heads(book: list[tuple[str, list[Tag]]]) -> Iterator[str]:
     """A style for each page of the book: its title stands at the head of its leaves."""
     for document in (document for _, documents in book for document in documents):
@@ -274,7 +271,10 @@ def printed(soup: BeautifulSoup, folder: Path, chromium: str, *, last: bool = Fa
         call += ["--generate-pdf-document-outline"] if last else ["--disable-pdf-tagging"]
         call += ["--no-pdf-header-footer", f"--print-to-pdf={pdf}", source.as_uri()]
         pdf.unlink(missing_ok=True)
-        done = subprocess.run(call, capture_output=True, text=True, timeout=SECONDS)
+        try:
+            done = subprocess.run(call, capture_output=True, text=True, timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            raise Refused(f"{chromium} was still printing after {SECONDS} s") from None
     if done.returncode or not pdf.exists():
         raise Refused(f"{chromium} printed nothing:\n{done.stderr[-1000:]}")
     return pdf
@@ -290,8 +290,10 @@ def leaves(pdf: Path) -> dict[str, int]:
 
 def shrink(pdf: Path, result: Path) -> None:
     """Write a PDF again with its objects packed: a third of the size, nothing lost."""
+    part = result.with_name(f".{result.name}.part")  # never half a PDF
     with pikepdf.open(pdf) as opened:
-        opened.save(result, object_stream_mode=pikepdf.ObjectStreamMode.generate)
+        opened.save(part, object_stream_mode=pikepdf.ObjectStreamMode.generate)
+    part.replace(result)
 
 
 def number(soup: BeautifulSoup, where: dict[str, int]) -> None:
@@ -311,7 +313,8 @@ def main(root: Path = ROOT) -> int:
         soup = whole_book(html, root)
         number(soup, leaves(printed(soup, html, chromium)))
         pdf = printed(soup, html, chromium, last=True)
-        if any(int(span.string) != leaves(pdf)[span["data-of"]] for span in soup.select(".leaf")):
+        where = leaves(pdf)
+        if any(int(span.string) != where[span["data-of"]] for span in soup.select(".leaf")):
             raise Refused("the numbers of the leaves moved when they were written in")
         shrink(pdf, result)
     except Refused as error:
