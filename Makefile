@@ -12,6 +12,8 @@ BRANCH :=
 
 BIN := .venv/bin
 unexport PYTHONPATH PYTHONHOME
+# Else each process of these commands compiles all that it imports anew: seconds each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile

@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,13 @@ def imports_at_load(root: Path, name: str) -> Iterator[str]:
     path = root / "src" / Path(*name.split("."))
     for file in (path.with_suffix(".py"), path / "__init__.py"):
         if file.is_file():
-            for node in ast.parse(file.read_text(encoding="utf-8")).body:
-                yield from imported(node)
+            yield from imported_by(file.read_text(encoding="utf-8"))
+
+
+@cache
+def imported_by(source: str) -> tuple[str, ...]:
+    """The modules that a module's own statements import; kept, since chapters share modules."""
+    return tuple(name for node in ast.parse(source).body for name in imported(node))
 
 
 def imported(node: ast.AST) -> Iterator[str]:

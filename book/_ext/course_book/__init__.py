@@ -18,6 +18,7 @@ extension turns their conventions into a book while it is built; it changes no f
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -39,6 +40,9 @@ from . import (
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect the modules to Sphinx."""
+    # A build makes millions of small objects and drops few: looking through them all for circles,
+    # as often as Python does by itself, is a quarter of its time.
+    gc.set_threshold(50_000, 20, 100)
     for module in (
         notebooks,
         citations,

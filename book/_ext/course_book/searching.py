@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -55,9 +56,15 @@ Stemmer = function () {
 """.replace("SPELLINGS", json.dumps(SPELLINGS))
     )
 
+    def __init__(self, options: dict[str, str]) -> None:
+        """Have each word's stem found once: the pages say the same few thousand again and again."""
+        super().__init__(options)
+        porter = super().stem
+        self.stem_of = cache(lambda word: porter(one_spelling(word)))
+
     def stem(self, word: str) -> str:
         """Return the stem of a word in either spelling."""
-        return super().stem(one_spelling(word.lower()))
+        return self.stem_of(word.lower())
 
 
 def setup(app: Sphinx) -> None:
