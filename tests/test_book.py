@@ -808,8 +808,8 @@ THIN = """() => {
     met.add(kind)
   }
 }"""
-# What axe finds. Contrast takes it three times as long as all else: of the texts of one colour, size
-# and weight on the same grounds, it looks at the first.
+# What axe finds. Contrast takes it three times as long as all else: of the texts of one colour,
+# size and weight on the same grounds, it looks at the first.
 FOUND_BY_AXE = """async themeAlone => {
   const grounds = new Map([[null, ""]]), met = new Set(), texts = []
   for (const element of document.body.querySelectorAll("*")) {
@@ -824,11 +824,12 @@ FOUND_BY_AXE = """async themeAlone => {
     if (!met.has(kind)) texts.push(element)
     met.add(kind)
   }
-  const contrast = await axe.run(texts, { runOnly: ["color-contrast"], resultTypes: ["violations"] })
+  const briefly = { resultTypes: ["violations"] }
+  const contrast = await axe.run(texts, { ...briefly, runOnly: ["color-contrast"] })
   const rules = { "color-contrast": { enabled: false } }
   rules["label-content-name-mismatch"] = { enabled: true } // off unless asked for
   const others = themeAlone ? { violations: [] } :
-    await axe.run({ resultTypes: ["violations"], rules })
+    await axe.run({ ...briefly, rules })
   return [...contrast.violations, ...others.violations]
     .filter(v => ["serious", "critical"].includes(v.impact) || v.id === "region")
     .map(v => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 150)])
@@ -841,9 +842,8 @@ def axe_on(tab: Any, name: str) -> list[Any]:
     found = []
     tab.evaluate(THIN)
     tab.evaluate(Path(AXE.origin).with_name("axe.min.js").read_text("utf-8") + "; 0")
-    tab.add_style_tag(
-        content="* { content-visibility: visible !important; transition: none !important; animation: none !important }"
-    )
+    still = ("content-visibility: visible", "transition: none", "animation: none")
+    tab.add_style_tag(content="* { " + "".join(f"{rule} !important; " for rule in still) + "}")
     for size, viewport in (("wide", WIDE), ("narrow", NARROW)):
         tab.set_viewport_size(viewport)
         tab.wait_for_timeout(400)  # the theme marks what scrolls after 300 ms
@@ -881,6 +881,74 @@ def test_nothing_moves_while_a_page_loads(visit: Any, name: str) -> None:
         })"""
     )
     assert moved < 0.05
+
+
+def test_the_course_s_own_style_sheets_are_kept_whole(book: Path) -> None:
+    """Their scripts make up names, as color-7, that no look at the scripts' words finds."""
+    kept = (book / "_static/all.css").read_text("utf-8")
+    for sheet in ("course.css", "explore/explore.css"):
+        source = (ROOT / "book/_static" / sheet).read_text("utf-8")
+        asked = set(
+            re.findall(r"\.[a-z][\w-]*", re.sub(r"/\*.*?\*/|url\([^)]*\)", "", source, flags=re.S))
+        )
+        assert not {name for name in asked if name not in kept}
+
+
+@needs_chromium
+def test_each_class_of_digits_has_a_colour_of_its_own(visit: Any) -> None:
+    tab = visit(CHAPTERS[12], color_scheme="dark")
+    place = tab.locator("#explore-plane")
+    for _ in range(50):  # what stands above gets its height as it comes into view, and pushes
+        place.evaluate("p => p.scrollIntoView()")
+        tab.wait_for_timeout(100)
+        if place.locator("[class*=color-]").count():
+            break
+    colours = place.evaluate(
+        "p => [...p.querySelectorAll('[class*=color-]')].map(e => [...e.classList].find(c => "
+        "c.startsWith('color-')) + ' ' + getComputedStyle(e).fill)"
+    )
+    by_class = {c.split(" ", 1)[0]: c.split(" ", 1)[1] for c in colours}
+    assert len(by_class) == len(set(by_class.values())) == 10
+    assert "rgb(0, 0, 0)" not in by_class.values()
+
+
+@needs_chromium
+def test_a_formula_is_drawn_as_it_should_be(visit: Any) -> None:
+    """A brace that is stretched is cut where its ends begin; a table leaves formulas their size."""
+    tab = visit(CHAPTERS[10])
+    inner = tab.locator(".math svg svg")
+    assert inner.count() > 0
+    assert set(inner.evaluate_all("all => all.map(e => getComputedStyle(e).overflow)")) == {
+        "hidden"
+    }
+    for viewport in (WIDE, NARROW):
+        tab = visit(CHAPTERS[0], viewport=viewport)
+        widths = tab.locator("td span.math > svg").evaluate_all(
+            "all => all.map(e => e.getBoundingClientRect().width / "
+            "(parseFloat(e.getAttribute('width')) * parseFloat(getComputedStyle(e).fontSize)))"
+        )
+        assert len(widths) >= 5  # an ex of the page's font is the same share of its size in each
+        assert max(widths) - min(widths) < 0.02
+
+
+@needs_chromium
+def test_a_page_complains_of_nothing(visit: Any) -> None:
+    tab = visit(DOCUMENTS[0])
+    said: list[str] = []
+    tab.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
+    tab.reload()
+    tab.wait_for_timeout(500)
+    assert said == []
+
+
+def test_a_name_in_the_bibliography_is_no_term(book: Path) -> None:
+    assert page(book, "book/references").select(".citation .term-link") == []
+
+
+def test_the_index_has_each_letter_once(book: Path) -> None:
+    letters = [a.get_text() for a in page(book, "genindex").select(".genindex-jumpbox a")]
+    assert len(letters) > 15
+    assert all(letter.isascii() for letter in letters)
 
 
 @needs_chromium

@@ -12,7 +12,6 @@ from notebooks import load, notebooks
 ROOT = Path(__file__).parents[1]
 CHAPTERS = {p.name[:2]: lanes.sections(load(p)["cells"]) for p in notebooks(ROOT)}
 each_chapter = pytest.mark.parametrize("number", CHAPTERS)
-SHORT = 150  # words of a section, outside tables, below which one is enough
 
 
 def questions(sections):
@@ -27,12 +26,6 @@ def first_lane(number):
     return [s for s in named if not s.marked]
 
 
-def length(section):
-    """The words of a section outside its tables."""
-    rows = re.compile(r"^\|.*$", flags=re.MULTILINE)
-    return lanes.Section("", [rows.sub("", part) for part in section.prose]).words
-
-
 def words(text):
     """The words of a text, without marks: what two texts are compared by."""
     return re.findall(r"\w+", text.lower())
@@ -42,7 +35,7 @@ def words(text):
 def test_each_section_of_the_first_lane_ends_with_its_questions(number):
     for section in first_lane(number):
         asked = questions([section])
-        assert (1 if length(section) < SHORT else 2) <= len(asked) <= 3, section.heading
+        assert 2 <= len(asked) <= 3, section.heading
         # Nothing follows the questions.
         assert "\n".join(section.prose).rstrip().endswith("</details>"), section.heading
     elsewhere = [s for s in CHAPTERS[number] if s not in first_lane(number)]
@@ -101,6 +94,7 @@ def test_formulas_are_whole_and_nothing_shows_its_source(number):
         for part in (question, answer):
             assert part.replace("$$", "").count("$") % 2 == 0, n
             assert not re.search(r"<(?!!--)\w|\\tag|^#|^\s*```|!\[", part, re.M), n
+            assert not re.search(r"^\d+[.)] ", part, re.M), n  # Markdown would begin a list
 
 
 def test_words_of_a_section_do_not_count_its_questions():

@@ -67,6 +67,8 @@ ACCESS = (
 # colours are not defined, and what has a coloured border is narrower: the text would move.
 EARLY = re.compile(r'(dataset\.theme = localStorage\.getItem\("theme"\) \|\| )""')
 BY_SYSTEM = r'\1(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")'
+# Without a choice the theme's script finds no word for the mode, and complains on the console.
+MODE = re.compile(r'(dataset\.mode = localStorage\.getItem\("mode"\) \|\| )""')
 
 
 # What the theme loads on every page: its icons as one script of 1.5 MB, and what the search page
@@ -83,7 +85,7 @@ def lighten(html: str, pagename: str) -> str:
 
     The scripts in the lines of the page need documentation_options.js before them.
     """
-    html = EARLY.sub(BY_SYSTEM, ICONS.sub("", html))
+    html = MODE.sub(r'\1"auto"', EARLY.sub(BY_SYSTEM, ICONS.sub("", html)))
     if pagename != "search":
         html = SEARCH.sub("", html)
     return WAITS.sub("<script defer ", html)

@@ -25,6 +25,7 @@ EQUATION = r"(?<=\()(?P<equation>\d+\.\d+[a-z]?)(?=\))"
 FIGURE = r"\b[Ff]igure\s(?P<figure>\d+\.\d+)"
 CHAPTER = r"\b[Cc]hapter\s(?P<chapter>\d\d)\b"
 CLOSED = (
+    nodes.citation,
     nodes.reference,
     nodes.literal,
     nodes.literal_block,
