@@ -50,3 +50,15 @@ def pytest_collection_modifyitems(items):
         if not data.available("MNIST"):
             for item in about_mnist:
                 item.options["check"] = False
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Name each chapter whose stored outputs are no longer what its cells give, and the cure."""
+    failed = [report.nodeid for report in terminalreporter.stats.get("failed", [])]
+    stale = sorted({Path(n.split("::")[0]).name[:2] for n in failed if ".ipynb::" in n})
+    for number in stale:
+        terminalreporter.write_line(
+            f"Chapter {number}: a cell gives another output than the notebook stores, or fails "
+            f"(above). Where what it gives now is right: make outputs NB={number}",
+            red=True,
+        )
