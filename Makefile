@@ -54,6 +54,12 @@ push-portable: .venv/.ready-book ## Push the portable chapters to the branch por
 test-portable: .venv/.ready-test ## Run portable chapters with Colab's packages, far from here; NB="01 10" picks
 	@OMP_NUM_THREADS=2 $(BIN)/python tools/elsewhere.py $(NB) $(ARGS)
 
+test-anywhere: .venv/.ready-test ## Run each notebook in a strange place, tongue and time zone; NB="01 10" picks
+	@$(BIN)/python tools/anywhere.py $(NB) $(ARGS)
+
+mutation: .venv/.ready-test ## Change the mathematics in each place and see a test notice; ARGS="vae.small" picks
+	@$(BIN)/python tools/mutation.py $(ARGS)
+
 mutants: .venv/.ready-test ## Make the named mistakes of each chapter and see its claims fail; NB="01 10" picks
 	@$(BIN)/python tools/mutants.py $(NB) $(ARGS)
 
@@ -70,7 +76,8 @@ clean: ## Remove all that these commands made: _build, .venv, caches
 	  '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
 	@if [ -e .venv/pyvenv.cfg ] || [ -e .venv/.installing ]; then rm -rf .venv; fi
 
-.PHONY: help book pdf test lab outputs portable push-portable test-portable mutants bench repository clean
+.PHONY: help book pdf test lab outputs portable push-portable test-portable test-anywhere mutation \
+  mutants bench repository clean
 
 READY := .venv/.ready-book .venv/.ready-pdf .venv/.ready-lab .venv/.ready-test
 # A .venv that is not whole, or that a moved folder or a new Python left behind, is never ready.

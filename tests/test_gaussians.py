@@ -234,7 +234,7 @@ def test_the_fitted_model_is_scikit_learns_probabilistic_pca():
 
     x = digits().x_train.astype(np.float64)
     n = len(x)
-    model, pca = g.fit_linear_gaussian(x, 5), PCA(n_components=5).fit(x)
+    model, pca = g.fit_linear_gaussian(x, 5), PCA(5, svd_solver="full").fit(x)
     ours = model.dec_w.T @ model.dec_w + model.c * np.eye(64)
     np.testing.assert_allclose(ours, pca.get_covariance() * (n - 1) / n, atol=1e-10)
 

@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ VALUES = {
     "t10k-labels-idx1-ubyte": rng.integers(0, 10, 20, dtype=np.uint8),
 }
 FIRST = next(iter(VALUES))
+needs_torchvision = pytest.mark.skipif(not find_spec("torchvision"), reason="no torchvision here")
 
 
 def idx(values):
@@ -233,6 +235,7 @@ def test_arrays_are_new_at_each_call(folder):
     assert_right(data.mnist())
 
 
+@needs_torchvision
 def test_torchvision_reads_the_same_images_from_the_same_folder(folder):
     put(folder, PLAIN)
     theirs = runtime.torchvision().datasets.MNIST(folder.parents[1], train=True)
@@ -711,6 +714,7 @@ def test_an_unknown_name_is_refused():
 # The real data
 
 
+@needs_torchvision
 @pytest.mark.parametrize("name, loader", [("MNIST", "MNIST"), ("Fashion-MNIST", "FashionMNIST")])
 def test_torchvision_knows_mirrors_and_checksums_of_just_these_files(name, loader):
     source = mnist._SOURCES[name]

@@ -293,7 +293,8 @@ def beta_by_measuring(weight, recon_mean, kl_mean, n, d, k):
 
 
 def log_sigma_by_pytorch(mu, log_sigma, eps, z_gradient):
-    torch = pytest.importorskip("torch")
+    import torch
+
     m, s = (torch.tensor(a, requires_grad=True) for a in (mu, log_sigma))
     q = torch.distributions.Normal(m, s.exp())
     kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0))
@@ -303,7 +304,8 @@ def log_sigma_by_pytorch(mu, log_sigma, eps, z_gradient):
 
 
 def gaussian_by_pytorch(x, x_hat, log_c):
-    torch = pytest.importorskip("torch")
+    import torch
+
     h = torch.tensor(x_hat, requires_grad=True)
     g = torch.tensor(log_c, requires_grad=True, dtype=torch.float64)
     log_p = torch.distributions.Normal(h, torch.exp(g / 2)).log_prob(torch.tensor(x))
@@ -340,6 +342,8 @@ OTHER_ROADS = {
 
 @pytest.mark.parametrize("number", OTHER_ROADS)
 def test_a_right_answer_by_another_road_passes(number, capsys):
+    if "pytorch" in OTHER_ROADS[number].__name__:
+        pytest.importorskip("torch")  # not in the answer: there it would count as a wrong one
     check(number, OTHER_ROADS[number])
     out = capsys.readouterr().out
     assert out.startswith("✓"), out

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 SECONDS = 9.8  # said as 10 s: the verdict itself is there within ten
 
 _PATIENCE = 10  # so often it is asked to end every 20 ms; then without a pause
@@ -150,9 +152,12 @@ def _in_a_thread(function: Callable[[], Any], seconds: float) -> Any:
     outcome: list[Any] = [None, None]
     ended = threading.Event()
 
+    errors = np.geterr()  # before NumPy 2 each thread has a state of its own
+
     def run() -> None:
         try:
-            outcome[0] = function()
+            with np.errstate(**errors):
+                outcome[0] = function()
         except BaseException as error:
             outcome[1] = error
         finally:
