@@ -57,6 +57,12 @@ test-portable: .venv/.ready-test ## Run portable chapters with Colab's packages,
 test-anywhere: .venv/.ready-test ## Run each notebook in a strange place, tongue and time zone; NB="01 10" picks
 	@$(BIN)/python tools/anywhere.py $(NB) $(ARGS)
 
+test-oldest: .venv/.ready-test ## Run the package's tests and NumPy chapters with the oldest packages allowed
+	@$(BIN)/python tools/versions.py oldest $(ARGS)
+
+test-newest: .venv/.ready-test ## The same with the newest packages, on Python 3.13
+	@$(BIN)/python tools/versions.py newest $(ARGS)
+
 mutation: .venv/.ready-test ## Change the mathematics in each place and see a test notice; ARGS="vae.small" picks
 	@$(BIN)/python tools/mutation.py $(ARGS)
 
@@ -70,6 +76,13 @@ repository: .venv/.ready-book ## Set the address for Colab: URL=https://github.c
 # The shell reads the values from its environment: pasted in here, a quote in one would end the word.
 	@$(BIN)/python tools/repository.py $${URL:+"--url=$$URL"} $${BRANCH:+"--branch=$$BRANCH"}
 
+lock: ## Make constraints.txt and the files with hashes anew; ARGS="--upgrade" takes newer versions
+# Not in .venv, which cannot be set up while a range and its pin contradict each other.
+	@$(PYTHON) tools/lock.py $(ARGS)
+
+licences: .venv/.ready-book ## List the licence of each package in requirements/licences.md
+	@$(BIN)/python tools/licences.py
+
 clean: ## Remove all that these commands made: _build, .venv, caches
 	@rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	@find . -path ./.venv -prune -o -path ./.git -prune -o \
@@ -77,7 +90,7 @@ clean: ## Remove all that these commands made: _build, .venv, caches
 	@if [ -e .venv/pyvenv.cfg ] || [ -e .venv/.installing ]; then rm -rf .venv; fi
 
 .PHONY: help book pdf test lab outputs portable push-portable test-portable test-anywhere mutation \
-  mutants bench repository clean
+  mutants test-oldest test-newest bench repository lock licences clean
 
 READY := .venv/.ready-book .venv/.ready-pdf .venv/.ready-lab .venv/.ready-test
 # A .venv that is not whole, or that a moved folder or a new Python left behind, is never ready.
