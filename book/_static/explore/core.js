@@ -73,7 +73,11 @@ const course = (() => {
         entries.filter((e) => e.isIntersecting).forEach((e) => fetchScripts(e.target.dataset.explore)),
       { rootMargin: "300px" },
     );
-    document.querySelectorAll("[data-explore]").forEach((place) => near.observe(place));
+    document.querySelectorAll("[data-explore]").forEach((place) => {
+      const still = place.querySelector(".explore-still");
+      if (still) still.textContent = "The drawing comes as you scroll.";
+      near.observe(place);
+    });
   }
   document.addEventListener("DOMContentLoaded", watch);
 
