@@ -261,3 +261,25 @@ def gradient_by_autograd(x, w, b):
 def test_a_right_answer_by_another_road_passes(number, answer, capsys):
     check(number, answer)
     assert capsys.readouterr().out.startswith("✓")
+
+
+def test_a_tied_network_starts_with_columns_of_length_one_on_average():
+    w = TiedAutoencoder(784, 50, torch.Generator().manual_seed(2)).w
+    assert w.std().item() == pytest.approx(1 / 28, rel=0.02)
+
+
+def test_the_bias_is_added():
+    model = TiedAutoencoder(3, 2, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        model.b.copy_(torch.tensor([0.5, -2.0]))
+    x = torch.tensor([[0.1, 0.2, 0.3]])
+    torch.testing.assert_close(model.encode(x), torch.sigmoid(x @ model.w + model.b))
+
+
+def test_the_whole_map_of_a_tied_network_is_penalised_where_that_is_asked_for():
+    model = TiedAutoencoder(4, 3, torch.Generator().manual_seed(1))
+    x = torch.rand(5, 4, generator=torch.Generator().manual_seed(2))
+    error = contractive_loss(0.0)(model, x, torch.Generator())
+    for whole, f in ((True, model), (False, model.encode)):
+        loss = contractive_loss(1.0, whole=whole)(model, x, torch.Generator())
+        torch.testing.assert_close(loss - error, jacobian_norm(f, x).mean())

@@ -284,3 +284,28 @@ def test_fit_and_evaluation_take_both_with_a_smaller_last_batch():
         assert evaluation.elbo(model, rows).values.shape == (50,)
         assert evaluation.importance_weighted_bound(model, rows, samples=3).shape == (50,)
         assert evaluation.active_units(model, rows).shape == (2,)
+
+
+def test_the_conditional_decoder_mirrors_the_encoder():
+    model = ConditionalVAE(12, 8, 5, 2, n_classes=3)
+    decoder = [tuple(p.shape) for p in model.decoder.parameters() if p.ndim == 2]
+    assert decoder == [(5, 2 + 3), (8, 5), (12, 8)]
+
+
+def test_one_class_is_enough_and_none_is_not():
+    assert ConditionalVAE(6, 4, 2, n_classes=1).n_classes == 1
+    assert with_labels(torch.zeros(2, 3), torch.tensor([0, 0]), n_classes=1).shape == (2, 4)
+    for call in (
+        lambda: ConditionalVAE(6, 4, 2, n_classes=0),
+        lambda: with_labels(torch.zeros(2, 3), torch.tensor([0, 0]), n_classes=0),
+    ):
+        with pytest.raises(ValueError, match="n_classes"):
+            call()
+    with pytest.raises(ValueError, match="sizes"):
+        ConditionalVAE(6, 2)
+
+
+def test_an_image_of_one_row_is_refused_for_its_halves_and_not_as_too_small():
+    for height, width in ((1, 4), (4, 1)):
+        with pytest.raises(ValueError, match="multiple of 2"):
+            feature_shape(height, width, (3,))

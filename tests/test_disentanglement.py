@@ -261,3 +261,60 @@ def test_a_turn_costs_nothing_where_widths_are_equal_or_only_names_change():
 def test_what_does_not_fit_is_refused(call, says):
     with pytest.raises(ValueError, match=says):
         call(np.random.default_rng(15).normal(size=(40, 3)))
+
+
+def test_information_of_columns_with_ties_is_scikit_learns():
+    """Ties fill the bins unequally: then the shares of rows and columns are told apart."""
+    rng = np.random.default_rng(11)
+    a = rng.choice([0.0, 1.0, 2.0], p=[0.6, 0.3, 0.1], size=400)
+    b = np.where(rng.uniform(size=400) < 0.7, a, rng.choice([0.0, 5.0], p=[0.2, 0.8], size=400))
+    ours = mutual_information(a[:, None], b[:, None], bins=4)
+    cut = [into_bins(column[:, None], 4)[:, 0] for column in (a, b)]
+    shares = [np.bincount(column, minlength=4) / 400 for column in cut]
+    assert np.abs(shares[0] - shares[1]).max() > 0.1
+    np.testing.assert_allclose(ours, [[mutual_info_score(*cut)]], rtol=1e-12)
+
+
+def test_no_information_is_zero_and_not_below():
+    constant, other = np.ones((40, 1)), np.arange(40.0)[:, None]
+    assert mutual_information(constant, other, bins=2) == 0
+
+
+def test_a_number_that_serves_nothing_has_no_weight():
+    """By hand: rows (3, 1) and (0, 0); the second row's shares count as even, with weight 0."""
+    importance = np.array([[3.0, 1.0], [0.0, 0.0]])
+    entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    disentangled, complete = dci(importance)
+    assert disentangled == pytest.approx(1 - entropy / np.log(2), rel=1e-12)
+    assert complete == pytest.approx(1, rel=1e-12)
+
+
+def test_importances_below_zero_and_too_few_rows_are_refused():
+    with pytest.raises(ValueError, match="no entry below 0"):
+        dci(np.array([[1.0, 1.0], [1.0, -0.5]]))
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(20, 2))
+    importances(z, z)
+    with pytest.raises(ValueError, match="at least 20 rows, got 19"):
+        importances(z[:19], z[:19])
+    with pytest.raises(ValueError, match="seed"):
+        importances(z, z, seed=-1)
+
+
+def test_the_forests_are_those_that_the_docstring_names():
+    """Half of the rows train ten trees with at least five rows in a leaf; the others test them."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    rng = np.random.default_rng(5)
+    z = rng.normal(size=(60, 3))
+    factor = z[:, 0] ** 2 + 0.1 * rng.normal(size=60)
+    importance, scores = importances(z, factor[:, None], seed=7)
+    forest = RandomForestRegressor(n_estimators=10, min_samples_leaf=5, random_state=7)
+    forest.fit(z[:30], factor[:30])
+    np.testing.assert_allclose(importance[:, 0], forest.feature_importances_)
+    np.testing.assert_allclose(scores, [forest.score(z[30:], factor[30:])])
+
+
+def test_a_matrix_that_stretches_is_no_rotation():
+    with pytest.raises(ValueError, match="orthogonal"):
+        turning_cost(np.zeros((2, 2)), np.eye(2) * 1.2)

@@ -1,5 +1,6 @@
 """evaluation: bounds that are bounds, the same for any chunking, in bounded memory."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -227,3 +228,45 @@ def test_arrays_and_tensors_of_any_float_type_are_taken_as_they_are():
 def test_arguments_out_of_range_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_one_image_has_no_standard_error_and_two_have_one():
+    def made(n):
+        return Elbo(torch.arange(float(n)), torch.zeros(n))
+
+    assert math.isnan(made(1).standard_error)
+    assert made(2).standard_error == pytest.approx(0.5)  # s = √½, by √2
+
+
+def test_a_bound_is_compared_by_identity_and_cannot_be_changed():
+    a, b = (Elbo(torch.zeros(2), torch.zeros(2)) for _ in range(2))
+    assert a != b and a == a
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        a.rates = torch.ones(2)
+
+
+class Reads(torch.nn.Module):
+    """An encoder that hands on its input as the mean."""
+
+    def encode(self, x):
+        return x, torch.zeros_like(x)
+
+
+def test_the_variance_of_the_means_is_that_of_these_images():
+    """Two images, 0 and 1: a mean over two of the squared distances from ½ is ¼ (not ½)."""
+    x = torch.tensor([[0.0], [1.0]])
+    assert active_units(Reads(), x, threshold=0.249).tolist() == [True]
+    assert active_units(Reads(), x, threshold=0.25).tolist() == [False]
+    assert active_units(Reads(), x, threshold=0.0).tolist() == [True]
+    with pytest.raises(ValueError, match="x must"):
+        active_units(Reads(), x[:1])
+    for threshold in (-0.5, math.inf):
+        with pytest.raises(ValueError, match="threshold"):
+            active_units(Reads(), x, threshold=threshold)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 4), (2,)])
+def test_images_are_one_for_each_posterior_and_have_pixels(shape):
+    mu = torch.zeros(3, 2)
+    with pytest.raises(ValueError, match="^x must have shape"):
+        log_importance_weights(Reads(), torch.zeros(shape), mu, mu, torch.zeros(3, 1, 2))

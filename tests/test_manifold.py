@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.integrate import quad
 from scipy.linalg import subspace_angles
 from scipy.stats import kstest
 from sklearn.neighbors import NearestNeighbors
@@ -253,3 +254,50 @@ good = np.array([[1.0, 2.0], [1.0, 3.0]])
 def test_what_does_not_fit_an_estimator_is_named(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+class Even:
+    """In place of a generator: the numbers from low to high at equal distances."""
+
+    def uniform(self, low, high, size):
+        return np.linspace(low, high, size)
+
+
+def test_a_swiss_roll_lies_evenly_along_its_spiral():
+    x = swiss_roll(400, Even())
+    phi = np.hypot(x[:, 0], x[:, 2])
+    np.testing.assert_allclose(phi[[0, -1]], [1.5 * np.pi, 4.5 * np.pi], rtol=1e-9)
+    lengths = [
+        quad(lambda p: np.sqrt(1 + p**2), a, b)[0] for a, b in zip(phi, phi[1:], strict=False)
+    ]
+    np.testing.assert_allclose(lengths, np.mean(lengths), rtol=2e-3)
+
+
+@pytest.mark.parametrize("make", [sphere, swiss_roll])
+def test_one_point_is_enough_and_none_is_not(make):
+    rng = np.random.default_rng(0)
+    one = make(1, 2, rng) if make is sphere else make(1, rng)
+    assert len(one) == 1
+    with pytest.raises(ValueError, match="n must be"):
+        make(0, 2, rng) if make is sphere else make(0, rng)
+
+
+def test_one_bad_row_of_distances_is_enough_to_be_refused():
+    good = np.array([[1.0, 2.0, 2.0], [0.5, 0.5, 3.0]])  # ties may be
+    expect_distances(good)
+    for bad, words in (([0.0, 2.0, 2.0], "positive"), ([1.0, 0.5, 2.0], "ascending")):
+        with pytest.raises(ValueError, match=words):
+            expect_distances(np.array([bad, good[1]]))
+
+
+def test_thresholds_and_shares_lie_strictly_between_zero_and_one():
+    x = np.random.default_rng(1).normal(size=(40, 3))
+    distances, indices = nearest_neighbours(x, 8)
+    for threshold in (1.0, 1.5, 0.0):
+        with pytest.raises(ValueError, match="threshold"):
+            local_pca_dimension(x, indices, threshold)
+    for discard in (0.0, -0.5, 1.0):
+        with pytest.raises(ValueError, match="discard"):
+            two_nn(distances, discard=discard)
+    assert local_pca_dimension(x, indices, 0.999) >= 1
+    assert two_nn(distances, discard=0.001) > 0

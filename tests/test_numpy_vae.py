@@ -367,3 +367,14 @@ def test_the_first_loss_of_exercise_1_is_what_the_toy_prints():
     predicted = chapter12.first_loss(n, d, k, 0.2, 0.5, 1.7, 0.4)
     errors = np.std(draws, axis=0) / np.sqrt(len(draws))
     assert np.all(np.abs(np.mean(draws, axis=0) - predicted) < 4 * errors)
+
+
+def test_sampling_adds_the_noise_and_one_width_of_zero_is_too_many():
+    mu, sigma = np.array([[1.0, -1.0]]), np.array([[0.5, 2.0]])
+    noise = np.random.default_rng(6).normal(size=(1, 2))
+    np.testing.assert_allclose(
+        vae.sampling(mu, sigma, rng=np.random.default_rng(6)), mu + sigma * noise
+    )
+    x = np.array([[0.5, 0.5]])
+    with pytest.raises(ValueError, match="sigma"):
+        vae.loss_function(x, x, mu, np.array([[0.0, 2.0]]))

@@ -404,3 +404,15 @@ def _bits_by_gamma(z, bits):
 def test_a_right_answer_by_another_road_passes(number, answer, capsys):
     check(number, answer)
     assert capsys.readouterr().out.startswith("✓")
+
+
+def test_a_code_of_zeros_gives_the_offset():
+    model = sp.SparseAutoencoder(3, 4)
+    with torch.no_grad():
+        model.offset.copy_(torch.tensor([1.0, -2.0, 3.0]))
+    torch.testing.assert_close(model.decode(torch.zeros(1, 4)), model.offset[None])
+
+
+def test_a_code_has_a_number_at_least():
+    with pytest.raises(ValueError, match="n_units"):
+        sp.SparseAutoencoder(3, 0)

@@ -367,3 +367,12 @@ def test_outputs_are_probabilities_where_asked_for_and_any_numbers_else():
 def test_an_autoencoder_needs_two_sizes(sizes):
     with pytest.raises(ValueError, match="sizes must be two or more numbers"):
         Autoencoder(sizes)
+
+
+def test_a_decoder_mirrors_its_encoder_and_two_sizes_are_the_least():
+    shapes = [tuple(p.shape) for p in Autoencoder((6, 4, 2)).decoder.parameters() if p.ndim == 2]
+    assert shapes == [(4, 2), (6, 4)]
+    assert [tuple(p.shape) for p in mlp((3, 2)).parameters()] == [(2, 3), (2,)]
+    for make in (lambda: mlp((3,)), lambda: Autoencoder((3,))):
+        with pytest.raises(ValueError, match="sizes"):
+            make()

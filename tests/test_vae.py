@@ -26,6 +26,7 @@ from course_utils.vae import (  # noqa: E402
     kl_divergence,
     load_weights,
     negative_elbo,
+    small,  # noqa: E402
 )
 
 LIKELIHOODS = {
@@ -343,3 +344,17 @@ def test_weights_from_a_gpu_load_on_the_cpu():
     torch.testing.assert_close(
         target.state_dict()["encoder.fc_mu.weight"], source.encoder.fc_mu.weight.detach().cpu()
     )
+
+
+def test_a_code_is_the_mean_and_the_width_times_the_noise():
+    """The sign too: −ε has ε's distribution, so that no statistic tells."""
+    mu, logvar = torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, -1.0]])
+    eps = torch.randn(1, 2, generator=torch.Generator().manual_seed(4))
+    z = small.reparameterize(mu, logvar, torch.Generator().manual_seed(4))
+    torch.testing.assert_close(z, mu + torch.exp(logvar / 2) * eps)
+
+
+def test_the_small_vae_has_its_data_between_zero_and_one_and_three_sizes():
+    assert small.SmallVAE((6, 4, 2)).needs_unit_range is True
+    with pytest.raises(ValueError, match="sizes"):
+        small.SmallVAE((6, 2))

@@ -1,0 +1,69 @@
+"""The defaults of the package's mathematics, which chapters and docstrings rely on."""
+
+import importlib
+import inspect
+
+import pytest
+
+DEFAULTS = {
+    "vae.small": {"negative_elbo": {"beta": 1.0}},
+    "vae.likelihoods": {
+        "Gaussian": {"c": 1.0, "learned": False},
+        "Laplace": {"b": 1.0, "learned": False},
+    },
+    "vae.conditional": {"ConditionalVAE": {"n_classes": 10}, "with_labels": {"n_classes": 10}},
+    "vae.convolutional": {
+        "ConvEncoder": {"image_channels": 1},
+        "ConvDecoder": {"image_channels": 1},
+        "ConvVAE": {"height": 28, "width": 28, "latent_dim": 20, "image_channels": 1},
+    },
+    "evaluation": {
+        "elbo": {"samples": 1, "seed": 0, "batch_size": 1000},
+        "importance_weighted_bound": {"seed": 0, "rows": 2000},
+        "active_units": {"threshold": 0.01, "batch_size": 1000},
+        "posteriors": {"batch_size": 1000},
+    },
+    "numpy_nn.optimisers": {
+        "sgd_step": {"momentum": 0.0},
+        "adam_step": {"rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+    },
+    "numpy_nn.gradients": {"numerical_gradient": {"step": 1e-5}},
+    "numpy_nn.autoencoders": {"train_autoencoder": {"batch_size": 64}},
+    "numpy_vae": {"train_vae": {"batch_size": 64}, "estimate_elbo": {"n_draws": 100}},
+    "autoencoders.vanilla": {"Autoencoder": {"bernoulli": False}},
+    "autoencoders.contractive": {
+        "projected_jacobian_norm": {"n_projections": 1},
+        "contractive_loss": {"whole": False},
+    },
+    "autoencoders.sparse": {"SparseAutoencoder": {"row_length": 1.0}, "start_from": {"bias": 0.0}},
+    "manifold": {"local_pca_dimension": {"threshold": 0.1}, "two_nn": {"discard": 0.1}},
+    "disentanglement": {
+        "entropies": {"bins": 10},
+        "mutual_information": {"bins": 10},
+        "importances": {"seed": 0},
+    },
+    "training": {
+        "fit": {
+            "epochs": 10,
+            "batch_size": 128,
+            "rate": 1e-3,
+            "seed": 0,
+            "precision": "highest",
+            "progress": True,
+        },
+        "evaluate": {"batch_size": 1000, "seed": 0},
+    },
+    "exercises.grading": {"Exercise": {"rtol": 1e-6, "same_again": ""}},
+}
+
+
+@pytest.mark.parametrize("module", DEFAULTS)
+def test_defaults_are_those_that_the_course_states(module):
+    if not module.startswith(("numpy_", "manifold", "disentanglement", "exercises")):
+        pytest.importorskip("torch")
+    loaded = importlib.import_module(f"course_utils.{module}")
+    for name, stated in DEFAULTS[module].items():
+        parameters = inspect.signature(getattr(loaded, name)).parameters
+        plain = (bool, int, float, str)
+        found = {n: p.default for n, p in parameters.items() if isinstance(p.default, plain)}
+        assert found == stated, name
