@@ -319,3 +319,10 @@ def test_average_psnr_is_never_less_than_the_psnr_of_the_mean_error():
     for _ in range(50):
         x, x_hat = rng.random((5, 4)), rng.random((5, 4))
         assert average_psnr(x, x_hat) >= psnr(x, x_hat) - 1e-9
+
+
+@pytest.mark.parametrize("corrupt", [masking_noise, salt_and_pepper])
+def test_a_share_of_zero_changes_nothing_also_where_the_generator_draws_zero(corrupt, monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.zeros(shape))
+    x = torch.full((2, 3), 0.5)
+    torch.testing.assert_close(corrupt(x, 0.0, seeded(0)), x, rtol=0, atol=0)

@@ -318,3 +318,15 @@ def test_the_forests_are_those_that_the_docstring_names():
 def test_a_matrix_that_stretches_is_no_rotation():
     with pytest.raises(ValueError, match="orthogonal"):
         turning_cost(np.zeros((2, 2)), np.eye(2) * 1.2)
+
+
+def test_columns_without_relation_have_no_information_below_zero():
+    """Two digits in base 5 of 0 … 24: rounding alone would leave -2e-16."""
+    i = np.arange(25.0)
+    information = mutual_information((i % 5)[:, None], (i // 5)[:, None], bins=5)
+    assert 0 <= information[0, 0] < 1e-15
+
+
+def test_importances_of_zero_give_no_warning():
+    with np.errstate(all="raise"):
+        assert dci(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])) == (1.0, 1.0)

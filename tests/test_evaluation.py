@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -270,3 +271,26 @@ def test_images_are_one_for_each_posterior_and_have_pixels(shape):
     mu = torch.zeros(3, 2)
     with pytest.raises(ValueError, match="^x must have shape"):
         log_importance_weights(Reads(), torch.zeros(shape), mu, mu, torch.zeros(3, 1, 2))
+
+
+def test_the_standard_error_of_one_image_is_nan_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert math.isnan(Elbo(torch.zeros(1), torch.zeros(1)).standard_error)
+
+
+def test_a_code_may_have_one_number():
+    model = gaussians.fit_linear_gaussian(DIGITS.x_train.astype(np.float64), 1)
+    exact = torch.from_numpy(gaussians.log_marginal(X, model))
+    bound = importance_weighted_bound(Linear(model), X, samples=3)
+    torch.testing.assert_close(bound, exact, rtol=0, atol=1e-9)
+
+
+def test_an_encoder_that_loses_rows_is_refused():
+    class Half(Linear):
+        def encode(self, x):
+            mu, logvar = super().encode(x)
+            return mu[::2], logvar[::2]
+
+    with pytest.raises(ValueError, match="shorter"):
+        elbo(Half(MODEL), X[:4], batch_size=2)

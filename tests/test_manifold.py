@@ -301,3 +301,32 @@ def test_thresholds_and_shares_lie_strictly_between_zero_and_one():
             two_nn(distances, discard=discard)
     assert local_pca_dimension(x, indices, 0.999) >= 1
     assert two_nn(distances, discard=0.001) > 0
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 6, 20, 300])
+def test_with_k_one_less_than_n_the_neighbours_are_all_the_others(n):
+    x = np.random.default_rng(n).normal(size=(n, 3))
+    x = x[np.argsort(x[:, 0])]
+    distances, indices = nearest_neighbours(x, n - 1)
+    others = [np.delete(np.arange(n), i) for i in range(n)]
+    np.testing.assert_array_equal(np.sort(indices, axis=1), others)
+    expected = np.linalg.norm(x[:, None] - x, axis=2)
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, 1:], rtol=1e-12)
+
+
+def test_equal_points_fill_no_direction():
+    assert local_pca_dimension(np.ones((5, 3)), np.array([[0, 1, 2, 3]])) == 0
+
+
+def test_the_search_needs_no_more_than_argpartition_promises(monkeypatch):
+    """Smaller numbers before place k, larger ones after it; on either side in any order."""
+
+    def backwards(a, k, axis):
+        order = np.argsort(a, axis=axis)
+        return np.hstack([order[:, :k][:, ::-1], order[:, k : k + 1], order[:, :k:-1]])
+
+    x = np.random.default_rng(3).normal(size=(9, 2))
+    expected = [nearest_neighbours(x, k)[1] for k in range(1, 9)]
+    monkeypatch.setattr(np, "argpartition", backwards)
+    for k in range(1, 9):
+        np.testing.assert_array_equal(nearest_neighbours(x, k)[1], expected[k - 1])

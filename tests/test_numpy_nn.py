@@ -512,3 +512,14 @@ def test_a_deep_autoencoder_beats_pca_on_held_out_digits_within_ten_seconds():
 def test_an_array_that_does_not_fit_is_named(call, name):
     with pytest.raises(ValueError, match=f"^{name} must have shape"):
         call()
+
+
+def test_a_state_of_another_number_of_arrays_is_refused():
+    two, one = [np.ones(2), np.ones(3)], [np.ones(2)]
+    for step in (
+        lambda: nn.sgd_step(two, two, one, rate=0.1),
+        lambda: nn.adam_step(two, two, nn.AdamState(1, one, two)),
+        lambda: nn.adam_step(two, two, nn.AdamState(1, two, one)),
+    ):
+        with pytest.raises(ValueError, match="shorter|longer"):
+            step()

@@ -378,3 +378,31 @@ def test_sampling_adds_the_noise_and_one_width_of_zero_is_too_many():
     x = np.array([[0.5, 0.5]])
     with pytest.raises(ValueError, match="sigma"):
         vae.loss_function(x, x, mu, np.array([[0.0, 2.0]]))
+
+
+def test_one_number_and_one_draw_are_enough():
+    shapes = [w.shape for w in vae.initialize_weights(1, 1, rng=np.random.default_rng(0))]
+    assert shapes == [(1, 1), (1,), (1, 1), (1,)]
+    for sizes in ((0, 1), (1, 0)):
+        with pytest.raises(ValueError, match="sizes must be at least 1"):
+            vae.initialize_weights(*sizes)
+    zeros = [(np.zeros((3, 4)), np.zeros(4))], [(np.zeros((2, 3)), np.zeros(3))]
+    x = np.full((5, 3), 0.25)
+    elbo = vae.estimate_elbo(x, *zeros, np.random.default_rng(0), n_draws=1)
+    np.testing.assert_allclose(elbo, -3 * np.log(2))
+    with pytest.raises(ValueError, match="n_draws"):
+        vae.estimate_elbo(x, *zeros, np.random.default_rng(0), n_draws=0)
+
+
+def test_the_history_of_training_is_a_mean_over_images():
+    """With weights of zero every pixel costs ln 2 and the KL is zero, however many images."""
+    zeros = [(np.zeros((3, 4)), np.zeros(4))], [(np.zeros((2, 3)), np.zeros(3))]
+    *_, history = vae.train_vae(
+        np.full((8, 3), 0.25),
+        np.full((5, 3), 0.25),
+        *zeros,
+        np.random.default_rng(0),
+        n_epochs=1,
+        step=lambda params, gradients, state: (params, state),
+    )
+    np.testing.assert_allclose(history[0], [[3 * np.log(2), 0], [3 * np.log(2), 0]], atol=1e-12)

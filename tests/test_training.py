@@ -2,6 +2,7 @@
 
 import io
 import math
+import time
 from contextlib import redirect_stdout
 
 import matplotlib.pyplot as plt
@@ -10,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils import numpy_nn, runtime
+from course_utils import numpy_nn, runtime, training
 from course_utils.autoencoders import Autoencoder, cross_entropy_loss, squared_error_loss
 from course_utils.autoencoders.vanilla import load_layers, mlp
+from course_utils.plots import COLORS
 from course_utils.training import History, clear_denormals, evaluate, fit, matmul_precision
 
 
@@ -374,5 +376,140 @@ def test_a_decoder_mirrors_its_encoder_and_two_sizes_are_the_least():
     assert shapes == [(4, 2), (6, 4)]
     assert [tuple(p.shape) for p in mlp((3, 2)).parameters()] == [(2, 3), (2,)]
     for make in (lambda: mlp((3,)), lambda: Autoencoder((3,))):
-        with pytest.raises(ValueError, match="sizes"):
+        with pytest.raises(ValueError, match="^sizes must be two or more"):
             make()
+
+
+class Told(nn.Module):
+    """A model whose loss is the mean of the numbers that it is given, whatever its weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(1))
+
+
+def told(model, x, generator):
+    return x.mean() + 0 * model.w.sum()
+
+
+def test_the_training_loss_is_a_mean_over_rows_also_where_batches_differ():
+    x = torch.tensor([[1.0], [2.0], [4.0], [8.0], [16.0]])
+    history = fit(Told(), told, x, epochs=1, batch_size=2, progress=False)
+    assert history.train == pytest.approx([31 / 5])
+
+
+def test_denormals_are_cleared_once_in_a_hundred_steps(monkeypatch):
+    steps, cleared = [], []
+    monkeypatch.setattr(training, "clear_denormals", lambda _: cleared.append(len(steps)))
+
+    def loss(model, x, generator):
+        steps.append(None)
+        return told(model, x, generator)
+
+    fit(Told(), loss, torch.zeros(250, 1), epochs=1, batch_size=1, progress=False)
+    assert cleared == [1, 101, 201]
+
+
+def test_the_optimiser_is_adam_fused_at_the_stated_rate():
+    seen = []
+
+    def schedule(optimizer, steps):
+        seen.append((type(optimizer), optimizer.defaults["lr"], optimizer.defaults["fused"], steps))
+
+    x = torch.zeros(5, 1)
+    fit(Told(), told, x, epochs=3, batch_size=2, schedule=schedule, progress=False)
+    assert seen == [(torch.optim.Adam, 1e-3, True, 9)]
+
+
+def test_the_best_epoch_is_restored_unless_it_was_the_last():
+    x = torch.zeros(4, 1)
+    falling, rising = iter([3.0, 2.0, 1.0]), iter([1.0, 2.0, 3.0])
+
+    def scripted(values):
+        def loss(model, x, generator):
+            return told(model, x, generator) + (0 if model.training else next(values))
+
+        return loss
+
+    for values, best, restored in ((falling, 3, False), (rising, 1, True)):
+        history = fit(Told(), scripted(values), x, x, epochs=3, patience=3, progress=False)
+        assert (history.best_epoch, history.restored) == (best, restored)
+
+
+def test_the_time_is_that_of_training():
+    start = time.perf_counter()
+    history = fit(Told(), told, torch.zeros(64, 1), epochs=2, progress=False)
+    assert 0 < history.seconds < time.perf_counter() - start
+    assert History().seconds == 0
+
+
+class Bar:
+    """In place of tqdm's: keeps what it was told."""
+
+    made: list = []
+
+    def __init__(self, **options):
+        self.options, self.said = options, []
+        Bar.made.append(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def set_postfix_str(self, text, refresh):
+        self.said.append(text)
+
+    def update(self):
+        pass
+
+
+def test_the_bar_shows_the_last_loss_and_is_off_without_progress(monkeypatch, capsys):
+    monkeypatch.setattr(training, "tqdm", Bar)
+    x, values = torch.zeros(4, 1), iter([3.0, 2.0])
+
+    def loss(model, x, generator):
+        return told(model, x, generator) + next(values)
+
+    fit(Told(), loss, x, epochs=2, batch_size=4)
+    assert Bar.made[-1].said == ["loss 3", "loss 2"]
+    assert Bar.made[-1].options["disable"] is False
+    fit(Told(), told, x, epochs=1, progress=False)
+    assert Bar.made[-1].options["disable"] is True
+    assert capsys.readouterr().out == "2 epochs: training loss 2.00\n"
+
+
+def test_a_history_says_its_last_losses():
+    history = History(train=[5.0, 4.0, 3.0], val=[9.0, 7.0, 8.0], best_epoch=2, restored=True)
+    text = "3 epochs: training loss 3.00, held-out loss 8.00, best 7.00 in epoch 2 (restored)"
+    assert str(history) == text
+
+
+@pytest.mark.parametrize("val", [[1.0, 9.0, 2.0], [9.0, 0.5, 4.0], [7.0, 9.0, 3.0]])
+def test_the_curves_are_named_on_their_outer_sides(val):
+    """The name of the upper curve stands above its end, that of the lower one below its own."""
+    history = History(train=[8.0, 0.0, 3.0], val=val, best_epoch=1)
+    ax = history.plot(plt.figure().subplots())
+    names = {text.get_text(): text for text in ax.texts}
+    upper = "held out" if val[-1] > 3.0 else "training"
+    for name, values, color in (("training", history.train, 0), ("held out", val, 6)):
+        up = name == upper
+        assert names[name].xy == (3, values[-1])
+        assert names[name].get_position() == (6, 3 if up else -3)
+        assert names[name].get_va() == ("bottom" if up else "top")
+        assert names[name].get_color() == COLORS[color]
+    assert {line.get_color() for line in ax.lines} == {COLORS[0], COLORS[6]}
+    alone = History(train=[2.0, 1.0], best_epoch=2).plot(plt.figure().subplots())
+    assert [text.get_va() for text in alone.texts] == ["bottom"]
+    plt.close("all")
+
+
+def test_rates_patience_and_batches_have_their_bounds():
+    x = torch.zeros(4, 1)
+    fit(Told(), told, x, x, epochs=1, patience=1, progress=False)
+    for wrong in ({"rate": math.inf}, {"rate": 0.0}, {"patience": 0}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            fit(Told(), told, x, x, epochs=1, progress=False, **wrong)
+    with pytest.raises(ValueError, match="batch_size"):
+        evaluate(Told(), told, x, batch_size=0)

@@ -356,5 +356,5 @@ def test_a_code_is_the_mean_and_the_width_times_the_noise():
 
 def test_the_small_vae_has_its_data_between_zero_and_one_and_three_sizes():
     assert small.SmallVAE((6, 4, 2)).needs_unit_range is True
-    with pytest.raises(ValueError, match="sizes"):
+    with pytest.raises(ValueError, match="^sizes must be three or more"):
         small.SmallVAE((6, 2))
