@@ -305,3 +305,12 @@ def test_nothing_changes_its_arguments(n, k, d, seed):
     g.log_marginal(x, model)
     for old, new in zip(before, (x, mu, logvar, model.dec_w, model.dec_b), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_a_mean_far_from_zero_costs_the_fitted_model_no_digits():
+    x = drawn(15, (200, 4))[0] * (3.0, 2.0, 1.0, 0.5)
+    far = np.array([1e6, -2e6, 5e5, 0.0])
+    near, moved = (g.fit_linear_gaussian(each, 2) for each in (x, x + far))
+    for one, other in ((near.dec_w.T @ near.dec_w, moved.dec_w.T @ moved.dec_w), (near.c, moved.c)):
+        np.testing.assert_allclose(one, other, atol=1e-8)
+    np.testing.assert_allclose(moved.dec_b, x.mean(axis=0) + far, rtol=1e-12, atol=1e-12)

@@ -114,10 +114,19 @@ def test_what_no_test_notices_is_listed_and_a_second_run_goes_on(tiny, tmp_path)
     assert "tiny: return x + 1  →  return x - 1  (line 6)" in said
     assert "return 2 / x" not in said
     # Nothing is tried twice; what was not noticed is, where that is asked for.
-    broken = tmp_path / "tests" / "test_tiny.py"
-    broken.write_text(broken.read_text().replace("== 6", "== 7"))
+    more = tmp_path / "tests" / "test_tiny.py"
+    before = more.read_text()
+    more.write_text(before + "    import course_utils.tiny as t\n    assert t.unused(1) == 2\n")
     assert "6 changes,     3 noticed" in tiny()[1]
     assert "6 changes,     6 noticed" in tiny("--again")[1]
+
+
+def test_tests_that_fail_without_a_change_notice_nothing(tiny, tmp_path):
+    broken = tmp_path / "tests" / "test_tiny.py"
+    broken.write_text(broken.read_text().replace("== 6", "== 7"))
+    status, said = tiny()
+    assert status == 1 and "its tests fail without a change" in said
+    assert "noticed" not in said
 
 
 def test_a_reason_that_is_given_counts_and_another_module_is_done_anew(tiny, tmp_path):

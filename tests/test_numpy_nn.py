@@ -514,12 +514,13 @@ def test_an_array_that_does_not_fit_is_named(call, name):
         call()
 
 
-def test_a_state_of_another_number_of_arrays_is_refused():
-    two, one = [np.ones(2), np.ones(3)], [np.ones(2)]
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_state_of_another_number_of_arrays_is_refused(number):
+    two, other = [np.ones(2)] * 2, [np.ones(2)] * number
     for step in (
-        lambda: nn.sgd_step(two, two, one, rate=0.1),
-        lambda: nn.adam_step(two, two, nn.AdamState(1, one, two)),
-        lambda: nn.adam_step(two, two, nn.AdamState(1, two, one)),
+        lambda: nn.sgd_step(two, two, other, rate=0.1),
+        lambda: nn.adam_step(two, two, nn.AdamState(1, other, two)),
+        lambda: nn.adam_step(two, two, nn.AdamState(1, two, other)),
     ):
         with pytest.raises(ValueError, match="shorter|longer"):
             step()

@@ -459,6 +459,7 @@ class Bar:
         pass
 
     def set_postfix_str(self, text, refresh):
+        assert not refresh, "update() draws it, ten times a second at most"
         self.said.append(text)
 
     def update(self):
@@ -513,3 +514,10 @@ def test_rates_patience_and_batches_have_their_bounds():
             fit(Told(), told, x, x, epochs=1, progress=False, **wrong)
     with pytest.raises(ValueError, match="batch_size"):
         evaluate(Told(), told, x, batch_size=0)
+
+
+@pytest.mark.parametrize("given", [1, 3])
+def test_another_number_of_layers_is_refused(given):
+    layers = [(np.ones(shape), np.ones(shape[1])) for shape in ((3, 2), (2, 1), (1, 1))]
+    with pytest.raises(ValueError, match="shorter|longer"):
+        load_layers(mlp((3, 2, 1)), layers[:given])

@@ -341,6 +341,8 @@ def work(session: Session, workers: int, again: bool) -> None:
     """Try what has not been tried, some at a time."""
     todo = session.pending(again)
     context = multiprocessing.get_context("fork")
+    if todo:
+        expect_passing(session)
     running: dict[Any, tuple[WorkItem, str, float]] = {}
     for i, item in enumerate([*todo, None]):
         if item is not None:
@@ -362,6 +364,16 @@ def work(session: Session, workers: int, again: bool) -> None:
                 child.join()
                 session.note(one, code, None if late else child.exitcode)
                 del running[child]
+
+
+def expect_passing(session: Session) -> None:
+    """End the program where the tests fail without a change: each change would count as noticed."""
+    given = (session.name, session.path, session.source, session.tests)
+    child = multiprocessing.get_context("fork").Process(target=run_tests, args=given)
+    child.start()
+    child.join()
+    if child.exitcode:
+        sys.exit(f"{session.module}: its tests fail without a change; make test says which")
 
 
 def stop(pid: int) -> None:
