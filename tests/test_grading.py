@@ -1,5 +1,6 @@
 """How an answer is graded, whatever it is: what ends it, what it prints, what counts as equal."""
 
+import dataclasses
 import functools
 import io
 import os
@@ -15,7 +16,15 @@ import pytest
 
 from course_utils.exercises import answers, check, limits
 from course_utils.exercises.fresh import fresh
-from course_utils.exercises.grading import Exercise, Wrong, as_parts, compare, grade
+from course_utils.exercises.grading import (
+    Exercise,
+    Grade,
+    Mistake,
+    Wrong,
+    as_parts,
+    compare,
+    grade,
+)
 from course_utils.exercises.values import apart, as_array, has_nan
 
 HAS_ALARM = hasattr(signal, "setitimer")
@@ -693,3 +702,26 @@ def test_fresh_copies_remember_nothing_and_share_what_they_shared():
     one = Counter()
     (up,) = fresh((one.up,))
     assert one.up() == 1 and up() == 1 and fresh((np.sin, 3)) == (np.sin, 3)
+
+
+def test_a_grade_counts_cases_from_one_and_says_none_where_no_case_decided():
+    made = exercise(lambda x: x, cases=[{"x": value} for value in (1.0, 2.0, 3.0)])
+    for answer, counts in (
+        (lambda x: x, ("right", 3, 0)),
+        (lambda x: -x, ("wrong", 3, 1)),
+        (lambda x: min(x, 1.0), ("wrong", 3, 2)),
+        (lambda x: min(x, 2.0), ("wrong", 3, 3)),
+        (4.0, ("wrong", 3, 0)),  # no function: found before any case is asked
+        (..., ("not attempted", 0, 0)),
+    ):
+        result = grade(made, (answer,))
+        assert (result.status, result.n_cases, result.failed_case) == counts
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [(Mistake("", ()), "hint"), (exercise(abs), "rtol"), (Grade("right"), "status")],
+)
+def test_what_an_exercise_says_cannot_be_changed(made, name):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(made, name, None)
