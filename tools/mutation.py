@@ -49,6 +49,12 @@ from cosmic_ray.work_item import (
 ROOT = Path(__file__).resolve().parents[1]
 SESSIONS = ROOT / "_build" / "mutation"
 UNNOTICED = ROOT / "tests" / "unnoticed.txt"
+# What the tests need, and nothing of the course; loaded once, before the first change.
+LIBRARIES = (
+    *("numpy", "scipy.stats", "scipy.ndimage", "scipy.optimize", "skimage.metrics"),
+    *("sklearn.datasets", "sklearn.decomposition", "sklearn.ensemble", "sklearn.manifold"),
+    *("sklearn.neighbors", "torch", "matplotlib.pyplot", "hypothesis", "pytest", "nbformat"),
+)
 LIMIT = 300.0  # seconds for the tests of one change; a change may make a loop endless
 
 # What is changed, and the tests that should notice; the first of them notice most.
@@ -257,25 +263,8 @@ def run_tests(name: str, path: Path, code: str, tests: list[str]) -> None:
 
 
 def load_libraries() -> None:
-    """Load what the tests need, and nothing of the course."""
-    for name in (
-        "numpy",
-        "scipy.stats",
-        "scipy.ndimage",
-        "scipy.optimize",
-        "sklearn.decomposition",
-    ):
-        importlib.import_module(name)
-    for name in (
-        "torch",
-        "skimage.metrics",
-        "matplotlib.pyplot",
-        "hypothesis",
-        "pytest",
-        "nbformat",
-    ):
-        importlib.import_module(name)
-    for name in ("sklearn.datasets", "sklearn.ensemble", "sklearn.neighbors", "sklearn.manifold"):
+    """Load LIBRARIES, and see that nothing of the course came along."""
+    for name in LIBRARIES:
         importlib.import_module(name)
     assert not any(name.split(".")[0] == "course_utils" for name in sys.modules)
     gc.freeze()  # nothing that is here now will be dropped: no copy need look through it

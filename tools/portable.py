@@ -69,16 +69,22 @@ def needs(nb: dict[str, Any], root: Path) -> list[str]:
     What the chapter and the modules that it imports import, and torchvision where MNIST is read:
     its mirrors are needed for the download.
     """
-    reached = imports_of(code_of(nb))
-    found: set[str] = set()
-    while reached:
-        name = reached.pop()
-        if name not in found:
-            found.add(name)
-            reached |= set(imports_at_load(root, name))
+    found = reached(root, imports_of(code_of(nb)))
     if any("mnist" in tags(cell) for cell in nb["cells"]):
         found.add("torchvision")
     return [r.name for r in TORCH if uses(found, r)]
+
+
+def reached(root: Path, names: set[str]) -> set[str]:
+    """These modules, and those that they import when they are loaded, and so on."""
+    found: set[str] = set()
+    waiting = set(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting |= set(imports_at_load(root, name))
+    return found
 
 
 def uses(modules: set[str], requirement: Requirement) -> bool:

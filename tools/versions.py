@@ -36,17 +36,6 @@ NOT_PACKAGE = {"bs4", "nbformat", "yaml", "course_book", "docutils", "packaging"
 OF_THE_REPOSITORY = {"test_stale_outputs.py", "test_project.py", "test_supply.py"}
 
 
-def reached(root: Path, names: set[str]) -> set[str]:
-    """The modules that these import when they are loaded, and themselves."""
-    found: set[str] = set()
-    while names:
-        name = names.pop()
-        if name not in found:
-            found.add(name)
-            names |= set(portable.imports_at_load(root, name))
-    return found
-
-
 def tests(root: Path, torch: bool) -> list[Path]:
     """The files with tests of the package, those that need PyTorch or those that do not."""
     ours = {path.stem for path in (root / "tools").glob("*.py")} | NOT_PACKAGE
@@ -55,7 +44,7 @@ def tests(root: Path, torch: bool) -> list[Path]:
         imports = portable.imports_of(ast.parse(path.read_text("utf-8")))
         if {name.split(".")[0] for name in imports} & ours or path.name in OF_THE_REPOSITORY:
             continue
-        if any(n.split(".")[0] == "torch" for n in reached(root, imports)) == torch:
+        if any(n.split(".")[0] == "torch" for n in portable.reached(root, imports)) == torch:
             chosen.append(path)
     return chosen
 
@@ -106,6 +95,18 @@ def python_of(which: str) -> str:
     return found[-1]
 
 
+def installed(python: Path) -> str:
+    """The version of this Python and those of the course's packages in it, as one line."""
+
+    def said(*arguments: str) -> list[str]:
+        run = subprocess.run([str(python), *arguments], capture_output=True, text=True)
+        return run.stdout.split()
+
+    listed = said("-m", "pip", "list", "--format=freeze", "--disable-pip-version-check")
+    known = {r.name for r in BASE + TORCH}
+    return " ".join(said("-V") + [line for line in listed if line.split("==")[0] in known])
+
+
 def main(arguments: list[str], root: Path = ROOT) -> int:
     """Run the command line; the exit status."""
     parser = argparse.ArgumentParser("versions.py", description=(__doc__ or "").split("\n")[0])
@@ -118,21 +119,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         for python, torch in ((plain, False), (sys.executable, True)):
             folder = root / "_build" / "elsewhere" / f"tests-{options.which}{'-torch' * torch}"
             inside = environment(folder, python, packages(options.which, torch), None)
-            said = subprocess.run(
-                [
-                    str(inside),
-                    "-m",
-                    "pip",
-                    "list",
-                    "--format=freeze",
-                    "--disable-pip-version-check",
-                ],
-                capture_output=True,
-                text=True,
-            ).stdout.split()
-            known = {r.name for r in BASE + TORCH}
-            version = subprocess.run([str(inside), "-V"], capture_output=True, text=True).stdout
-            print(version.strip(), *(p for p in said if p.split("==")[0] in known), flush=True)
+            print(installed(inside), flush=True)
             failed += run_tests(root, inside, tests(root, torch)) != 0
             failed += 0 if torch else run_chapters(root, inside)
     except Refused as refused:
