@@ -35,6 +35,7 @@ from pybtex.database import parse_file
 from sphinx.search.en import SearchEnglish
 
 import pdf
+from course_utils.exercises.answers import find
 
 ROOT = Path(__file__).resolve().parents[1]
 ADDRESS = "https://github.com/someone/course"
@@ -290,6 +291,11 @@ def test_every_solution_is_folded_under_its_title(book: Path, chapter: str) -> N
     ]
     assert not any(fold.select("summary[aria-label]") for fold in folds)
     assert "@title" not in text(article(book, chapter))
+    for fold, title in zip(folds, titles, strict=True):  # the functions, not their import
+        names = [f.__name__ for f in find(title[1].split()[1]).solution]
+        shown = fold.select_one(".cell_input").get_text()
+        assert all(shown.count(f"def {name}(") == 1 for name in names)
+        assert "prints it" not in shown and "import" not in shown
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

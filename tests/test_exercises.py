@@ -1,14 +1,17 @@
 """Each exercise in three passes: as shipped, with the solution, with every known mistake."""
 
+import copy
 import importlib
+import inspect
 import pkgutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 import course_utils.exercises as exercises
-from course_utils.exercises import answers, check, hint
+from course_utils.exercises import answers, check, hint, solution
 from course_utils.exercises.grading import compare, describe, grade
 
 CHAPTERS = [
@@ -90,13 +93,13 @@ def test_nonsense_is_wrong_and_never_raises(exercise, answer, says, capsys):
 @each_exercise
 def test_an_in_place_change_is_named(exercise, capsys):
     def spoil(*args):
+        whole = copy.deepcopy(args)
         for arg in args:
             if isinstance(arg, np.ndarray):
                 arg += arg.dtype.type(1)  # whole numbers and booleans too
             elif isinstance(arg, list):
                 arg.append(1)
-        with np.errstate(all="ignore"):  # what it makes of the spoilt input is of no interest
-            return exercise.solution[0](*args)
+        return exercise.solution[0](*whole)
 
     case = exercise.cases()[0]
     if not any(isinstance(value, (np.ndarray, list)) for value in case.values()):
@@ -113,6 +116,51 @@ def test_an_exception_is_shown_with_the_learners_own_line(capsys):
     assert "IndexError: list index out of range" in out and "return sizes[100]" in out
 
 
+def mig_of_pairs(information, entropy_bits):
+    k, m = information.shape
+    shares = information / np.log(2) / entropy_bits
+    gaps = [[shares[i, j] - np.delete(shares[:, j], i).max() for i in range(k)] for j in range(m)]
+    return sum(max(gap) for gap in gaps) / m
+
+
+def water_by_directions(eigenvalues, beta, c):
+    kept = eigenvalues[eigenvalues > beta * c]
+    lost = eigenvalues[eigenvalues <= beta * c]
+    rate = 0.5 * np.log(kept / (beta * c)).sum()
+    return rate, (len(kept) * beta * c + lost.sum()) / (2 * c)
+
+
+def residual_by_hand(x, w, b, g):
+    inner = g * (x @ w + b > 0)
+    return x.T @ inner, inner.sum(axis=0), g + inner @ w.T
+
+
+def won_pairs(scores, anomalous):
+    difference = scores[anomalous][:, None] - scores[~anomalous]
+    return (np.sign(difference) / 2 + 0.5).mean()
+
+
+def precise_turn(sigma_1, sigma_2, alpha):
+    p_1, p_2 = sigma_1**-2.0, sigma_2**-2.0
+    c, s = np.cos(alpha) ** 2, np.sin(alpha) ** 2
+    return 0.5 * np.log((c * p_1 + s * p_2) * (s * p_1 + c * p_2) / (p_1 * p_2))
+
+
+def wiener_by_axes(covariance, sigma):
+    values, axes = np.linalg.eigh(covariance)
+    return axes @ np.diag(values / (values + sigma**2)) @ axes.T
+
+
+def information_of_gaussians(dec_w, c):  # ½ ln of the prior's volume over the posterior's
+    s = c / (c + np.linalg.norm(dec_w, axis=1) ** 2)
+    return -np.log(s).sum() / 2
+
+
+def runs_beaten(beta, rate, distortion):
+    runs = zip(beta, rate, distortion, strict=True)
+    return np.array([np.any(distortion + b * rate < d + b * r) for b, r, d in runs])
+
+
 OTHER_ROADS = {
     "01.1": lambda sizes: int(np.dot(np.array(sizes[:-1]) + 1, sizes[1:])),
     "01.2": lambda x, f, g: np.linalg.norm(x - g(f(x))) ** 2 / len(x),
@@ -123,6 +171,26 @@ OTHER_ROADS = {
     "02.3": lambda x, w, v: x.mean(0) @ (np.eye(len(w)) - w @ v),
     "02.4": lambda x, v: np.linalg.svd(x @ np.linalg.pinv(v) @ v, full_matrices=False)[2][: len(v)],
     "02.5": lambda x, k: [a := np.linalg.svd(x)[2][-k:].T, a.T],
+    "03.2": residual_by_hand,
+    "03.6": lambda x, w: (-x @ w).min(axis=0),
+    "05.3": wiener_by_axes,
+    "06.2": lambda a, w: np.where(2 * abs(a) > w, a - w / 2 * np.sign(a), 0.0),
+    "07.3": lambda j, m: np.sqrt(2 / m * (np.linalg.svd(j, compute_uv=False) ** 4).sum()),
+    "09.1": lambda delta, j: delta @ np.linalg.pinv(j).T @ j.T,
+    "10.5": lambda sigma, c: sigma**2 / ((c + 1) * sigma**2 - 1),
+    "14.2": lambda log_w: logsumexp(log_w, axis=1) - np.log(log_w.shape[1]),
+    "14.3": information_of_gaussians,
+    "15.1": lambda mu, logvar, z: np.polyfit(logvar.ravel(), np.log(np.abs(z - mu)).ravel(), 1)[0],
+    "16.2": won_pairs,
+    "17.4": lambda x, y, n: np.concatenate([x, y[:, None] == np.arange(n)], axis=1),
+    "17.5": lambda x, y, prior, p, q: (
+        q @ np.log(prior * p[y, :, x] / q),
+        np.log(p[y, :, x] @ prior),
+    ),
+    "18.1": mig_of_pairs,
+    "18.2": water_by_directions,
+    "18.3": runs_beaten,
+    "18.4": precise_turn,
 }
 
 
@@ -157,6 +225,22 @@ def test_pytorch_tensors_count_as_arrays(capsys):
     assert out.startswith("✓")
 
 
+@pytest.mark.parametrize("exercise", ALL, ids=lambda e: e.number)
+def test_the_solution_is_printed_as_it_stands_in_the_package(exercise, capsys):
+    solution(exercise.number)
+    printed = capsys.readouterr().out
+    for function in exercise.solution:
+        assert inspect.getsource(function) in printed
+        assert (inspect.getcomments(function) or "").split("----\n")[-1] in printed
+    assert "----" not in printed and printed.count("\ndef ") + 1 >= len(exercise.solution)
+
+
+@pytest.mark.parametrize("number", ["99.1", "01.99", "1", "", "x.y", "../01.1", 1.1])
+def test_the_solution_of_an_unknown_number_is_named(number):
+    with pytest.raises(ValueError, match="number must be that of an exercise"):
+        solution(number)
+
+
 def test_hints_unfold_one_at_a_time(capsys, monkeypatch):
     monkeypatch.setattr(answers, "_unfolded", {})
     hints = answers.find("01.1").hints
@@ -165,7 +249,7 @@ def test_hints_unfold_one_at_a_time(capsys, monkeypatch):
         out = " ".join(capsys.readouterr().out.split())
         assert out == f"Hint {i} of {len(hints)}: {text}"
     hint("01.1")
-    assert "last hint" in capsys.readouterr().out
+    assert 'solution("01.1") prints the solution' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", ["99.1", "01.99", "1", "", "x.y", 1.1])

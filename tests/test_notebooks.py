@@ -275,11 +275,16 @@ def test_exercises_are_heading_stub_solution_with_the_same_check(path):
     stubs, solutions = code_cells(path, "exercise"), code_cells(path, "solution")
     assert len(stubs) == len(solutions) == len(headings)
     for (exercise, _, _), stub, solution in zip(headings, stubs, solutions, strict=True):
-        find(exercise)
         last = source(stub).rstrip().splitlines()[-1]
         assert last.startswith(f'check("{exercise}", ') and "..." in source(stub)
         assert source(solution).rstrip().splitlines()[-1] == last
-        assert source(solution).startswith(f"# @title Solution {exercise}\n")
+        names = ", ".join(function.__name__ for function in find(exercise).solution)
+        assert source(solution).startswith(
+            f"# @title Solution {exercise}\n"
+            f'# solution("{exercise}") prints it.\n'
+            f"from course_utils.exercises.chapter{number} import {names}\n"
+        )
+        assert f"def {names.split(', ')[0]}(" in source(stub)
         assert printed(stub).startswith(f"○ {exercise} ")
         assert printed(solution).splitlines()[-1].startswith(f"✓ {exercise} ")
         assert cells(path).index(solution) == cells(path).index(stub) + 1

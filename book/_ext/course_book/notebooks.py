@@ -6,7 +6,8 @@ in the notebook                               on the page
 code cell tagged ``bootstrap``, ``explore``   nothing
 code cell tagged ``setup``                    folded, "Imports and seed"
 code cell tagged ``solution``                 folded, code and output, "Solution 01.2", the text
-                                              of its first line ``# @title Solution 01.2``
+                                              of its first line ``# @title Solution 01.2``; in
+                                              place of the import, the functions themselves
 one image, then a cell ``**Figure 1.2.** …``  a figure with that caption, the alt text of the
                                               comment ``<!-- alt: … -->`` at its end, and the
                                               anchor ``fig-1-2``
@@ -27,10 +28,13 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
+from course_utils.exercises.solutions import solution_text
+
 LOGGER = logging.getLogger(__name__)
 
 # Colab shows this comment as the title of a folded cell, the page as the title of the fold.
 FORM_TITLE = re.compile(r"#\s*@title\s+(?P<title>.+?)\s*(?:\n+|$)")
+SOLUTION = re.compile(r'# solution\("([\d.]+)"\) prints it\.\nfrom course_utils\.exercises\..+\n')
 CAPTION = re.compile(r"\*\*Figure (?P<chapter>\w+)\.(?P<number>\w+)\.\*\*")
 ALT_TEXT = re.compile(r"\s*<!--\s*alt:\s*(?P<alt>.*?)\s*-->\s*\Z", re.DOTALL)
 
@@ -80,6 +84,7 @@ def fold_cells(notebook: NotebookNode) -> None:
             fold(cell, "Imports and seed")
         elif "solution" in tags(cell):
             fold(cell, take_title(cell) or "Show the solution")
+            show_solution(cell)
     notebook.cells = kept
 
 
@@ -121,6 +126,11 @@ def take_title(cell: NotebookNode) -> str | None:
         return None
     cell.source = cell.source[found.end() :]
     return found["title"]
+
+
+def show_solution(cell: NotebookNode) -> None:
+    """Put the functions of a solution in the place of the lines that import them."""
+    cell.source = SOLUTION.sub(lambda found: solution_text(found[1]) + "\n", cell.source)
 
 
 def fold(cell: NotebookNode, prompt: str) -> None:

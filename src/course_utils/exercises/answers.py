@@ -1,4 +1,4 @@
-"""What the learner meets: ``check`` and ``hint``, and the words that they print."""
+"""What the learner meets: ``check``, ``hint`` and ``solution``, and what they print."""
 
 import importlib
 import textwrap
@@ -8,6 +8,7 @@ from course_utils import progress
 from course_utils.console import say
 from course_utils.exercises.grading import Exercise, Grade, grade
 from course_utils.exercises.output import recorded
+from course_utils.exercises.solutions import solution_text
 
 _WIDTH = 92
 _unfolded: dict[str, int] = {}
@@ -48,10 +49,19 @@ def hint(number: str) -> None:
     hints = find(number).hints
     shown = _unfolded.get(number, 0)
     if shown == len(hints):
-        say(f"{number}: that was the last hint. The solution is folded below the exercise.")
+        say(f'{number}: that was the last hint. solution("{number}") prints the solution.')
         return
     _unfolded[number] = shown + 1
     say(_wrap(f"Hint {shown + 1} of {len(hints)}: {hints[shown]}"))
+
+
+def solution(number: str) -> None:
+    """Print the solution of an exercise: its functions, with the reasons in comments.
+
+    Raises:
+        ValueError: there is no such exercise.
+    """
+    say(solution_text(number))
 
 
 def find(number: str) -> Exercise:

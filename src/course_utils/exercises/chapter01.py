@@ -55,7 +55,8 @@ EXERCISE_1 = Exercise(
 # 01.2 --------------------------------------------------------------------------------------------
 def reconstruction_error(x: np.ndarray, encode: Map, decode: Map) -> float:
     """(1/n) Σ_i ‖x_i − g(f(x_i))‖²."""
-    return float(((x - decode(encode(x))) ** 2).sum(axis=1).mean())
+    x_hat = decode(encode(x))  # (n, d)
+    return ((x - x_hat) ** 2).sum(axis=1).mean()
 
 
 def _keep_first(x: np.ndarray) -> np.ndarray:
@@ -138,9 +139,12 @@ EXERCISE_2 = Exercise(
 
 
 # 01.3 --------------------------------------------------------------------------------------------
+# The pixels do not mix, so treat one: the derivative of (1/n) Σ (x_i - c)² is -(2/n) Σ (x_i - c).
+# It is zero at the mean, and the second derivative, 2, says that this is the minimum.
+# Put back in, (1/n) Σ (x_i - mean)² is the variance (with n, not n - 1), summed over pixels.
 def best_constant(x: np.ndarray) -> tuple[np.ndarray, float]:
     """The mean image, and the total variance."""
-    return x.mean(axis=0), float(x.var(axis=0).sum())
+    return x.mean(axis=0), x.var(axis=0).sum()
 
 
 def _cases_3() -> list[Case]:
@@ -191,9 +195,13 @@ EXERCISE_3 = Exercise(
 
 
 # 01.4 --------------------------------------------------------------------------------------------
+# One real number has room for any amount of data: a small code is no limit by itself.
+# A network can even compute this unpack: straight lines between the 32 codes, 31 ReLUs, slopes of
+# at most √5. What is hard is to *learn* these bends from a random start, and to bear noise: codes
+# 15 and 16 mean states that differ in all five lamps, so half a unit of noise changes everything.
 def pack(x: np.ndarray) -> np.ndarray:
     """Read five binary digits as one whole number: (n, 5) -> (n, 1)."""
-    return x @ (2.0 ** np.arange(5))[:, None]
+    return x @ 2.0 ** np.arange(5)[:, None]  # (n, 5) -> (n, 1)
 
 
 def unpack(z: np.ndarray) -> np.ndarray:
@@ -314,9 +322,12 @@ EXERCISE_4 = Exercise(
 
 
 # 01.5 --------------------------------------------------------------------------------------------
+# A dense layer multiplies the expected squared entry by gain, a ReLU by 1/2. There are H layers
+# with ReLU and one without: m · (gain / 2)^H · gain, plus m for the image that is missing.
 def predicted_loss(x: np.ndarray, n_hidden: int, gain: float) -> float:
     """m (1 + gain^(H+1) / 2^H)."""
-    return float((x**2).mean() * (1 + gain * (gain / 2) ** n_hidden))
+    m = (x**2).mean()
+    return m * (1 + gain * (gain / 2) ** n_hidden)
 
 
 EXERCISE_5 = Exercise(

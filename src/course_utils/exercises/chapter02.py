@@ -21,6 +21,7 @@ def _weights(d: int, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 # 02.1 --------------------------------------------------------------------------------------------
+# w stands in two places. By the chain rule the two parts add up, the second one transposed.
 def tied_gradient(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """The sum of both gradients at W = w, V = wᵀ, the second one transposed."""
     enc_gradient, dec_gradient = linear_autoencoder_gradients(x, w, w.T)
@@ -85,9 +86,12 @@ EXERCISE_1 = Exercise(
 
 
 # 02.2 --------------------------------------------------------------------------------------------
+# With z = x W known, L is least squares in V: zᵀ (x - z V) = 0, so V = (zᵀz)⁻¹ zᵀ x.
+# In general neither Wᵀ nor the pseudoinverse of W: the best decoder depends on the data.
 def best_decoder(x: np.ndarray, enc_w: np.ndarray) -> np.ndarray:
     """Least squares of x on the code: (ZᵀZ)⁻¹ Zᵀ X."""
-    return np.linalg.lstsq(x @ enc_w, x, rcond=None)[0]
+    z = x @ enc_w  # (n, k)
+    return np.linalg.lstsq(z, x, rcond=None)[0]  # (k, d)
 
 
 def _cases_2() -> list[Case]:
@@ -141,10 +145,11 @@ EXERCISE_2 = Exercise(
 
 
 # 02.3 --------------------------------------------------------------------------------------------
+# The best constant for the residuals x - x W V is their mean. Put back in, the residual is
+# (x - mean) - (x - mean) W V: the autoencoder works on centred images, as if we had centred them.
 def best_bias(x: np.ndarray, enc_w: np.ndarray, dec_w: np.ndarray) -> np.ndarray:
     """The mean image less its own reconstruction."""
-    mean = x.mean(axis=0)
-    return mean - mean @ enc_w @ dec_w
+    return (x - x @ enc_w @ dec_w).mean(axis=0)  # (d,)
 
 
 def _cases_3() -> list[Case]:
@@ -196,10 +201,10 @@ EXERCISE_3 = Exercise(
 # 02.4 --------------------------------------------------------------------------------------------
 def principal_components(x: np.ndarray, dec_w: np.ndarray) -> np.ndarray:
     """Rotate an orthonormal basis of the decoder's rows so that the codes are uncorrelated."""
-    basis = np.linalg.qr(dec_w.T)[0].T  # (k, d)
-    codes = x @ basis.T  # (n, k)
-    _, axes = np.linalg.eigh(codes.T @ codes)  # ascending
-    return axes[:, ::-1].T @ basis
+    basis = np.linalg.qr(dec_w.T)[0].T  # (k, d): orthonormal, but turned arbitrarily
+    z = x @ basis.T  # (n, k): its covariance is not diagonal yet
+    axes = np.linalg.eigh(z.T @ z)[1][:, ::-1]  # columns, largest variance first
+    return axes.T @ basis  # turn the basis inside the subspace
 
 
 def _cases_4() -> list[Case]:
@@ -281,11 +286,12 @@ EXERCISE_4 = Exercise(
 
 
 # 02.5 --------------------------------------------------------------------------------------------
+# Any k eigenvectors make the gradient zero; without the first one they are not the minimum.
+# It is a saddle: the slightest part of u_1 in the weights grows, as in Figure 2.4, and takes over.
 def stuck_start(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The principal directions 2 … k + 1: a saddle point."""
-    axes = np.linalg.eigh(x.T @ x)[1][:, ::-1]
-    chosen = axes[:, 1 : k + 1]
-    return chosen, chosen.T
+    axes = np.linalg.eigh(x.T @ x)[1][:, ::-1]  # columns, largest first
+    return axes[:, 1 : k + 1], axes[:, 1 : k + 1].T
 
 
 def _cases_5() -> list[Case]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from course_utils.exercises.grading import Case, Exercise, Mistake
-from course_utils.numpy_nn import cross_entropy, dense_backward, relu, softplus
+from course_utils.numpy_nn import RELU, cross_entropy, dense, dense_backward, relu, softplus
 
 
 def _drawn(seed: int, *shapes: tuple[int, ...]) -> list[np.ndarray]:
@@ -12,9 +12,10 @@ def _drawn(seed: int, *shapes: tuple[int, ...]) -> list[np.ndarray]:
 
 
 # 03.1 --------------------------------------------------------------------------------------------
+# At most half of the images lie above the best constant, at most half below: the median image.
 def absolute_error_and_gradient(x: np.ndarray, x_hat: np.ndarray) -> tuple[float, np.ndarray]:
     """The sum over pixels and mean over rows of |x − x̂|, and its slope, the sign over n."""
-    return float(np.abs(x - x_hat).sum(axis=1).mean()), np.sign(x_hat - x) / len(x)
+    return np.abs(x - x_hat).sum(axis=1).mean(), np.sign(x_hat - x) / len(x)
 
 
 def _cases_1() -> list[Case]:
@@ -82,12 +83,15 @@ EXERCISE_1 = Exercise(
 
 
 # 03.2 --------------------------------------------------------------------------------------------
+# x reaches h on two paths, and the gradients of both add up. Where the units are off, the path
+# around the layer still carries the whole gradient: it does not vanish with depth.
 def residual_backward(
     x: np.ndarray, w: np.ndarray, b: np.ndarray, output_gradient: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients of h = x + relu(x w + b): x is in it twice."""
-    inner = output_gradient * (x @ w + b > 0)  # (n, d)
-    return x.T @ inner, inner.sum(axis=0), output_gradient + inner @ w.T
+    off_or_on = RELU.slope(relu(dense(x, w, b)))  # (n, d)
+    dw, db, dx = dense_backward(x, w, output_gradient * off_or_on)
+    return dw, db, dx + output_gradient
 
 
 def _cases_2() -> list[Case]:
@@ -200,7 +204,9 @@ def _entropy(x: np.ndarray) -> np.ndarray:
 
 def excess_nats(x: np.ndarray, logits: np.ndarray) -> float:
     """The cross-entropy less the entropy of the pixels, mean over rows."""
-    return float((softplus(logits) - logits * x - _entropy(x)).sum(axis=1).mean())
+    ink = x * np.log(np.where(x > 0, x, 1))  # 0 · ln 0 = 0
+    paper = (1 - x) * np.log(np.where(x < 1, 1 - x, 1))
+    return cross_entropy(x, logits).mean() + (ink + paper).sum(axis=1).mean()
 
 
 def _cases_3() -> list[Case]:
@@ -283,12 +289,15 @@ EXERCISE_3 = Exercise(
 
 
 # 03.4 --------------------------------------------------------------------------------------------
+# For one column: ∂mean/∂x_j = 1/n and ∂s/∂x_j = y_j / n, so
+# ∂y_i/∂x_j = (δ_ij - 1/n - y_i y_j / n) / s. Multiply by g_i and sum over i.
+# The result is g without its mean and its part along y, over s: moving x along these leaves y.
 def standardise_backward(x: np.ndarray, output_gradient: np.ndarray) -> np.ndarray:
     """(g − mean(g) − y mean(g y)) / sd, means over rows."""
-    sd = x.std(axis=0)
-    y = (x - x.mean(axis=0)) / sd
-    g = output_gradient
-    return (g - g.mean(axis=0) - y * (g * y).mean(axis=0)) / sd
+    s = x.std(axis=0)  # (d,)
+    y = (x - x.mean(axis=0)) / s
+    along = (output_gradient * y).mean(axis=0)
+    return (output_gradient - output_gradient.mean(axis=0) - y * along) / s
 
 
 def _cases_4() -> list[Case]:
@@ -368,6 +377,7 @@ EXERCISE_4 = Exercise(
 
 
 # 03.5 --------------------------------------------------------------------------------------------
+# m is a geometric sum: (1 - β₁)(1 + β₁ + … + β₁ᵗ⁻¹) g = (1 - β₁ᵗ) g; in the same way v.
 def uncorrected_ratio(t: np.ndarray, beta1: float, beta2: float) -> np.ndarray:
     """m / √v over m̂ / √v̂ after t steps of a constant gradient."""
     return (1 - beta1**t) / np.sqrt(1 - beta2**t)
@@ -422,6 +432,7 @@ EXERCISE_5 = Exercise(
 
 
 # 03.6 --------------------------------------------------------------------------------------------
+# Unit j is off on row i where b_j <= -(x_i · w_j). All rows: the tightest of these bounds.
 def deadly_bias(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Minus the largest input that each unit ever gets."""
     return -(x @ w).max(axis=0)

@@ -53,6 +53,7 @@ EXERCISE_1 = Exercise(
 Gradient = Callable[[np.ndarray], np.ndarray]
 
 
+# All gradients so far add up: SGD with momentum 1, a ball without friction. It never settles.
 def forgetful_descent(gradient: Gradient, w: np.ndarray, rate: float, n_steps: int) -> np.ndarray:
     """Gradient descent in which gradients add up from step to step."""
     total = np.zeros_like(w)
@@ -333,6 +334,10 @@ EXERCISE_4 = Exercise(
 
 
 # 04.5 --------------------------------------------------------------------------------------------
+# A ReLU lets through one sign. Two units a number carry both: x = relu(x) - relu(-x), width 2d.
+# Fewer do not do: far out along a direction v (no w·v zero) the units with w·v > 0 are on, along
+# -v those with w·v < 0. Each set must carry d numbers, and no unit is in both. (On inputs bounded
+# from below d units do: shift by a bias, and shift back.)
 def identity_layers(d: int) -> list[Layer]:
     """Build x = relu(x) − relu(−x) from two layers, d → 2d → d."""
     eye = np.eye(d)

@@ -12,6 +12,8 @@ Map = Callable[[np.ndarray], np.ndarray]
 
 
 # 05.1 --------------------------------------------------------------------------------------------
+# -log10 is convex, so the mean of -log10(MSE_i) is at least -log10 of the mean MSE (Jensen).
+# Images with small errors count more: one perfect image would make it infinite.
 def average_psnr(x: np.ndarray, x_hat: np.ndarray) -> float:
     """(1/n) Σ_i 10 log10(1 / MSE_i), with MSE_i the mean over the pixels of image i."""
     mse = ((x - x_hat) ** 2).mean(axis=1)  # (n,)
@@ -78,6 +80,7 @@ EXERCISE_1 = Exercise(
 
 
 # 05.2 --------------------------------------------------------------------------------------------
+# The odds of +a to -a are p/(1 - p) · exp(2 a x̃ / σ²) =: e^(2u), and the mean is a tanh(u).
 def best_guess(x_noisy: np.ndarray, a: float, p: float, sigma: float) -> np.ndarray:
     """a tanh(a x̃/σ² + ½ ln(p/(1 − p)))."""
     return a * np.tanh(a * x_noisy / sigma**2 + 0.5 * np.log(p / (1 - p)))
@@ -166,6 +169,8 @@ EXERCISE_2 = Exercise(
 
 
 # 05.3 --------------------------------------------------------------------------------------------
+# E[x̃ᵀx̃] A = E[x̃ᵀx] with E[x̃ᵀx̃] = C + σ² I and E[x̃ᵀx] = C. Along an eigenvector it multiplies by
+# λ/(λ + σ²): directions with more signal than noise pass, the others are shut. A soft PCA.
 def wiener_matrix(covariance: np.ndarray, sigma: float) -> np.ndarray:
     """(C + σ² I)⁻¹ C."""
     return np.linalg.solve(covariance + sigma**2 * np.eye(len(covariance)), covariance)
@@ -236,6 +241,8 @@ EXERCISE_3 = Exercise(
 
 
 # 05.4 --------------------------------------------------------------------------------------------
+# r* = ∫ x N p dx / ∫ N p dx, and dN/dx̃ = N (x - x̃)/σ². The quotient rule leaves
+# dr*/dx̃ = (E[x²|x̃] - E[x|x̃]²)/σ². The slope says how sure it is: flat means sure.
 def posterior_variance(denoise: Map, x_noisy: np.ndarray, sigma: float) -> np.ndarray:
     """σ² dr*/dx̃, the derivative by a central difference."""
     step = 1e-4
@@ -316,6 +323,7 @@ EXERCISE_4 = Exercise(
 
 
 # 05.5 --------------------------------------------------------------------------------------------
+# One number an image, shared by its pixels. The missing test: noise in two pixels is uncorrelated.
 def sly_noise(x: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
     """One number of noise for each image, the same in all its pixels."""
     return x + sigma * rng.normal(size=(len(x), 1))

@@ -22,7 +22,10 @@ def _largest(score: np.ndarray, k: int, axis: int = 1) -> np.ndarray:
 
 def k_largest_gradient(a: np.ndarray, k: int, upstream: np.ndarray) -> np.ndarray:
     """The gradient from above where |a| is among the k largest of its row, else 0."""
-    return _largest(np.abs(a), k) * upstream
+    kept = np.argsort(-np.abs(a), axis=1)[:, :k]  # (n, k)
+    mask = np.zeros_like(a)
+    np.put_along_axis(mask, kept, 1.0, axis=1)
+    return mask * upstream
 
 
 def _cases_1() -> list[Case]:
@@ -80,9 +83,11 @@ EXERCISE_1 = Exercise(
 
 
 # 06.2 --------------------------------------------------------------------------------------------
+# For z > 0 the derivative is 2 (z - a) + weight: zero at z = a - weight / 2, if that is positive.
+# By symmetry z = a + weight / 2 for a < -weight / 2. In between both sides of 0 go uphill: z = 0.
 def best_code(a: np.ndarray, weight: float) -> np.ndarray:
     """Towards zero by half the weight, and no further than zero."""
-    return np.sign(a) * np.maximum(np.abs(a) - weight / 2, 0.0)
+    return np.sign(a) * np.maximum(np.abs(a) - weight / 2, 0)
 
 
 def _cases_2() -> list[Case]:
@@ -133,10 +138,11 @@ EXERCISE_2 = Exercise(
 
 
 # 06.3 --------------------------------------------------------------------------------------------
+# All numbers of a unit are pushed the same way, the small ones too: only the average counts.
 def kl_gradient(z: np.ndarray, target: float) -> np.ndarray:
     """(−ρ̂/ρ + (1 − ρ̂)/(1 − ρ)) / n, the same for every row."""
-    rho = z.mean(axis=0)
-    slope = (1 - target) / (1 - rho) - target / rho
+    rho = z.mean(axis=0)  # (m,)
+    slope = -target / rho + (1 - target) / (1 - rho)
     return np.tile(slope / len(z), (len(z), 1))
 
 
@@ -339,9 +345,9 @@ EXERCISE_4 = Exercise(
 # 06.5 --------------------------------------------------------------------------------------------
 def description_bits(z: np.ndarray, bits_per_number: float) -> float:
     """Mean over rows of log2 (m choose k_i) + k_i · bits, k_i the nonzero numbers of row i."""
-    counts = (z != 0).sum(axis=1)
-    which = [math.log2(math.comb(z.shape[1], int(k))) for k in counts]
-    return float(np.mean(which) + bits_per_number * counts.mean())
+    counts = [int(k) for k in (z != 0).sum(axis=1)]
+    bits = [math.log2(math.comb(z.shape[1], k)) + k * bits_per_number for k in counts]
+    return float(np.mean(bits))
 
 
 def _cases_5() -> list[Case]:

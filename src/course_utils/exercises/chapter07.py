@@ -29,6 +29,7 @@ def _sigmoid(a: np.ndarray) -> np.ndarray:
 
 
 # 07.1 --------------------------------------------------------------------------------------------
+# J_ij = tanh'(a_i) W_ji as in (7.1), with tanh' = 1 - tanh². The rest is (7.2).
 def tanh_penalty(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Σ_i (1 − z_i²)² ‖W_·i‖²."""
     z = np.tanh(x @ w + b)
@@ -83,10 +84,14 @@ def _with_derivative(x: np.ndarray, w: np.ndarray, b: np.ndarray, squared: Any) 
 
 
 # 07.2 --------------------------------------------------------------------------------------------
+# With q = z (1 - z): the penalty is the mean of Σ_i q_i² ‖W_i‖², and dq/da = q (1 - 2z).
+# Through ‖W_i‖²: 2 q_i² W_ji. Through q, as da_i/dW_ji = x_j: 2 q_i² (1 - 2 z_i) ‖W_i‖² x_j.
 def penalty_gradient(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(2/n) Σ_n q² W + (2/n) xᵀ [q² (1 − 2z) ‖W‖²], with q = z (1 − z)."""
-    direct, through = _gradient_parts(x, w, b)
-    return direct + through
+    z = 1 / (1 + np.exp(-(x @ w + b)))  # (n, k)
+    q2 = (z * (1 - z)) ** 2
+    direct = 2 * q2.mean(axis=0) * w
+    return direct + 2 * x.T @ (q2 * (1 - 2 * z) * (w**2).sum(axis=0)) / len(x)
 
 
 def _gradient_parts(
@@ -142,9 +147,11 @@ EXERCISE_2 = Exercise(
 
 
 # 07.3 --------------------------------------------------------------------------------------------
+# Turn the axes: ‖vJ‖² = Σ γ_i² g_i² with independent standard normal g_i, and Var(g²) = 2.
+# It is the bound of (7.9): signs never do worse, since they get the diagonal of J Jᵀ for nothing.
 def gaussian_sd(j: np.ndarray, m: int) -> float:
     """√((2/m) Σ γ_i⁴), with the singular values γ_i of J."""
-    return float(np.sqrt(2 / m * (np.linalg.svd(j, compute_uv=False) ** 4).sum()))
+    return np.sqrt(2 * ((j @ j.T) ** 2).sum() / m)  # Σ γ⁴ = ‖J Jᵀ‖_F²
 
 
 def _cases_3() -> list[Case]:
@@ -197,6 +204,8 @@ EXERCISE_3 = Exercise(
 
 
 # 07.4 --------------------------------------------------------------------------------------------
+# Each direction minimises v (1 - p)² + λ p², so v (1 - p) = λ p. None that varies is dropped,
+# all are reduced: shrinking in place of selecting. With λ = σ² it is the best linear denoiser.
 def whole_shares(variances: np.ndarray, weight: float) -> np.ndarray:
     """v / (v + λ)."""
     return variances / (variances + weight)
@@ -243,9 +252,14 @@ EXERCISE_4 = Exercise(
 
 
 # 07.5 --------------------------------------------------------------------------------------------
+# Stand on the flat part of a steep unit and step over the edge: a = -S/2 at x, +S/2 at x + δ.
+# The slope at x is about S exp(-S/2), and the code moves by nearly 1.
 def broken_promise(x: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Start on the flat side of a steep unit, and step over the edge."""
-    return _unit(x, steepness=2 * np.log(ratio) + 12, start=-0.5, step=1.0)
+    steepness = 2 * np.log(ratio) + 12
+    delta = np.eye(len(x))[0]  # one pixel, by 1
+    w = steepness * delta[:, None]
+    return w, -steepness / 2 - x @ w, delta
 
 
 def _unit(

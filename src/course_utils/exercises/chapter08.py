@@ -28,18 +28,30 @@ class _Code:
         return f"t -> {self.formula}"
 
 
+# The difference h(t) = code(t) - code(t + π) changes its sign from 0 to π, because
+# h(π) = code(π) - code(2π) = -h(0). It is continuous, so it is zero in between: bisect.
+# An autoencoder with one code number must tear a circle, or map two opposite points to one.
 def collision(code: Callable[[Any], Any], bracket: np.ndarray) -> float:
     """Bisect the difference between opposite points: it changes its sign between 0 and π."""
-    return _bisect(code, bracket, keep_change=True)
+    low, high = bracket
+    at_low = code(low) - code(low + np.pi)
+    for _ in range(60):
+        mid = (low + high) / 2
+        at_mid = code(mid) - code(mid + np.pi)
+        if at_low * at_mid > 0:  # no change of sign in the lower half
+            low = mid
+        else:
+            high = mid
+    return high
 
 
-def _bisect(code: Callable[[Any], Any], bracket: np.ndarray, keep_change: bool) -> float:
+def _keep_the_other_half(code: Callable[[Any], Any], bracket: np.ndarray) -> float:
     low, high = bracket
     at_low = code(low) - code(low + np.pi)
     for _ in range(60):
         mid = (low + high) / 2
         same_sign = at_low * (code(mid) - code(mid + np.pi)) > 0
-        if same_sign == keep_change:
+        if not same_sign:
             low = mid
         else:
             high = mid
@@ -101,7 +113,7 @@ EXERCISE_1 = Exercise(
         ),
         Mistake(
             "you keep the half in which the sign does not change. The zero is in the other one.",
-            (lambda code, bracket: _bisect(code, bracket, keep_change=False),),
+            (_keep_the_other_half,),
         ),
         Mistake(
             "the difference may be exactly 0 at the middle. Then the search has ended: the product"
@@ -124,10 +136,12 @@ EXERCISE_1 = Exercise(
 
 
 # 08.2 --------------------------------------------------------------------------------------------
+# C(r) = c r^D gives C(r_large) / C(r_small) = (r_large / r_small)^D. Take logarithms.
 def correlation_dimension(x: np.ndarray, r_small: float, r_large: float) -> float:
     """The slope of ln C(r) over ln r between two radii."""
-    small, large = _pairs_within(x, r_small), _pairs_within(x, r_large)
-    return float(np.log(large / small) / np.log(r_large / r_small))
+    distances = np.linalg.norm(x[:, None] - x[None], axis=2)[np.triu_indices(len(x), k=1)]
+    counts = [(distances < r).sum() for r in (r_small, r_large)]
+    return np.log(counts[1] / counts[0]) / np.log(r_large / r_small)
 
 
 def _distances(x: np.ndarray) -> np.ndarray:
@@ -217,9 +231,11 @@ EXERCISE_2 = Exercise(
 
 
 # 08.3 --------------------------------------------------------------------------------------------
+# r² < 2dσ², that is r < σ √(2d): the noise of both points counts, in each of d coordinates.
 def share_ruled_by_noise(x: np.ndarray, sigma: float) -> float:
     """The share of points whose nearest other one is nearer than σ √(2d)."""
-    return _share_nearer(x, sigma * np.sqrt(2 * x.shape[1]))
+    distances, _ = nearest_neighbours(x, 1)  # to the nearest other point, (n, 1)
+    return (distances < sigma * np.sqrt(2 * x.shape[1])).mean()
 
 
 def _share_nearer(x: np.ndarray, radius: float) -> float:
@@ -291,12 +307,14 @@ EXERCISE_3 = Exercise(
 
 
 # 08.4 --------------------------------------------------------------------------------------------
+# Least squares of the missing part on the columns of J: JᵀJ δ = Jᵀ (x - g(h)).
 def read_factors(image: np.ndarray, label: int, start: np.ndarray) -> np.ndarray:
     """Gauss–Newton: least squares of what is missing on the columns of the Jacobian."""
-    h = start
+    h, labels = start[None], np.array([label])  # (1, 7), (1,)
     for _ in range(20):
-        h = h + _step(image, label, h)
-    return h
+        missing = image - draw(labels, h)[0]  # (784,)
+        h = h + np.linalg.lstsq(draw_jacobian(labels, h)[0], missing, rcond=None)[0]
+    return h[0]
 
 
 def _step(image: np.ndarray, label: int, h: np.ndarray) -> np.ndarray:
@@ -381,9 +399,12 @@ EXERCISE_4 = Exercise(
 
 
 # 08.5 --------------------------------------------------------------------------------------------
+# A wave of its own frequency in each coordinate. The curve is over 20 000 units long, the points
+# on it are few, and the nearest ones lie on other windings: the neighbourhoods are not small.
 def wild_curve(t: np.ndarray, d: int) -> np.ndarray:
     """A wave of its own frequency in each coordinate."""
-    return np.cos(2 * np.pi * t[:, None] * 1000 * np.sqrt(np.arange(2, d + 2)))
+    frequencies = 1000 * np.sqrt(np.arange(2, d + 2))
+    return np.cos(2 * np.pi * t[:, None] * frequencies)
 
 
 def _helix(t: np.ndarray, d: int) -> np.ndarray:

@@ -12,9 +12,12 @@ def _basis(m: int, d: int, rng: np.random.Generator) -> np.ndarray:
 
 
 # 09.1 --------------------------------------------------------------------------------------------
+# The left singular vectors with singular values above zero: as many as the rank, no more.
 def tangent_part(delta: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
     """Project on the span of the columns, whatever their lengths, angles and rank."""
-    return delta @ np.linalg.pinv(jacobian).T @ jacobian.T
+    u, s, _ = np.linalg.svd(jacobian, full_matrices=False)
+    basis = u[:, s > 1e-10 * s[0]]  # (d, rank)
+    return delta @ basis @ basis.T
 
 
 def _cases_1() -> list[Case]:
@@ -102,11 +105,13 @@ EXERCISE_1 = Exercise(
 
 
 # 09.2 --------------------------------------------------------------------------------------------
+# δ = c Q with c uniform on the unit sphere of R^m, so E cᵀc = I/m and
+# E ‖c Q Jᵀ‖² = tr(J Qᵀ Q Jᵀ) / m. Over a whole orthonormal basis the squares add up to ‖J‖_F².
 def survival(j: np.ndarray, q: np.ndarray) -> tuple[float, float]:
     """Mean squared length after a unit step along the rows of q, and at right angles to them."""
     m, d = q.shape
     along = ((j @ q.T) ** 2).sum()
-    return float(along / m), float(((j**2).sum() - along) / (d - m))
+    return along / m, ((j**2).sum() - along) / (d - m)
 
 
 def _cases_2() -> list[Case]:
@@ -165,6 +170,7 @@ EXERCISE_2 = Exercise(
 
 
 # 09.3 --------------------------------------------------------------------------------------------
+# (R + τ)² = R² + t². For small steps τ ≈ t² / (2R): 1/R is the curvature in the error of (9.1).
 def longest_step(radius: float, tolerance: float) -> float:
     """Solve √(R² + t²) − R = τ for t."""
     return float(np.sqrt(2 * radius * tolerance + tolerance**2))
@@ -212,11 +218,13 @@ EXERCISE_3 = Exercise(
 
 
 # 09.4 --------------------------------------------------------------------------------------------
+# V = (QW)⁻¹ Q. The map is a projection onto T, but along the directions that W cannot see, not
+# along the normals. The answer is tan² of the largest principal angle between W's columns and T.
 def worst_survival(w: np.ndarray, q: np.ndarray) -> float:
     """The largest squared singular value of the normal part of W (QW)⁻¹ Q."""
-    r = w @ np.linalg.solve(q @ w, q)  # (d, d): x -> x r
-    off = r - q.T @ q @ r
-    return float(np.linalg.norm(off, 2) ** 2)
+    r = w @ np.linalg.inv(q @ w) @ q  # x -> x r
+    off = r - q.T @ q @ r  # only the normal part of x goes in
+    return np.linalg.svd(off, compute_uv=False)[0] ** 2
 
 
 def _cases_4() -> list[Case]:
@@ -265,6 +273,8 @@ EXERCISE_4 = Exercise(
 
 
 # 09.5 --------------------------------------------------------------------------------------------
+# Var x_1 = w²/3, Var x_2 = c² (w⁴/5 - w⁴/9) = 4 c² w⁴ / 45, and they are uncorrelated.
+# Equal at w² = 15 / (4 c²): w is nearly four times the radius of curvature, 1/(2c).
 def too_wide(c: float) -> float:
     """Half-width beyond which the variance across the parabola exceeds that along it."""
     return float(np.sqrt(15) / (2 * c))

@@ -70,10 +70,12 @@ EXERCISE_1 = Exercise(
 
 
 # 10.2 --------------------------------------------------------------------------------------------
+# By σ: σ - 1/σ. By a: times the sigmoid. As a → -∞ both σ and the sigmoid approach eᵃ, so the
+# product approaches -1: a narrow code is always pushed to be wider, and never violently.
 def kl_slope(a: np.ndarray) -> np.ndarray:
     """Derivative of the KL of one code number by a, where σ = softplus(a)."""
-    sigma = softplus(a)
-    return (sigma - 1 / sigma) * sigmoid(a)
+    sigma = np.log1p(np.exp(a))
+    return (sigma - 1 / sigma) / (1 + np.exp(-a))
 
 
 def _as_it_stands(a: np.ndarray) -> np.ndarray:
@@ -153,6 +155,7 @@ EXERCISE_2 = Exercise(
 
 
 # 10.3 --------------------------------------------------------------------------------------------
+# (mu + σ ε)³ has the mean mu³ + 3 mu σ²: the odd powers of ε vanish. And ∂σ²/∂logvar = σ².
 def cubic_gradient(mu: np.ndarray, logvar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gradient of E[z³] = mu³ + 3 mu σ² by mu and by logvar."""
     variance = np.exp(logvar)
@@ -203,8 +206,10 @@ def score_gradient(
     f: np.ndarray, z: np.ndarray, mu: float, logvar: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Estimate the gradient of E[f] by mu and logvar from draws z (n,) and the values f (n,)."""
-    eps = (z - mu) / np.exp(logvar / 2)
-    return np.mean(f * eps / np.exp(logvar / 2)), np.mean(f * (eps**2 - 1) / 2)
+    variance = np.exp(logvar)
+    by_mu = (z - mu) / variance
+    by_logvar = 0.5 * ((z - mu) ** 2 / variance - 1)
+    return (f * by_mu).mean(), (f * by_logvar).mean()
 
 
 def _cases_4() -> list[Case]:
@@ -296,9 +301,12 @@ EXERCISE_4 = Exercise(
 
 
 # 10.5 --------------------------------------------------------------------------------------------
+# The gradient is (c + 1) σ - 1/σ. Set σ - rate · gradient = 0. For wide codes the rate nears
+# 1/(c + 1): the more a code matters (large c), the smaller the step that kills it.
 def killing_rate(sigma: np.ndarray, c: float) -> np.ndarray:
     """Smallest rate at which one gradient step takes σ = relu(a) to zero."""
-    return sigma**2 / ((c + 1) * sigma**2 - 1)
+    gradient = (c + 1) * sigma - 1 / sigma
+    return sigma / gradient
 
 
 EXERCISE_5 = Exercise(

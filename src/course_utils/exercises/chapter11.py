@@ -16,7 +16,6 @@ from course_utils.gaussians import (
     LinearGaussian,
     elbo_terms,
     exact_posterior,
-    kl_full,
     kl_to_standard_normal,
     log_marginal,
 )
@@ -27,6 +26,7 @@ def _normal(seed: int, *shape: int) -> np.ndarray:
 
 
 # 11.1 --------------------------------------------------------------------------------------------
+# (11.12) with μ = mu, σ = sigma, μ_p = 0, σ_p = tau, summed over code numbers.
 def kl_to_wide_prior(mu: np.ndarray, sigma: np.ndarray, tau: float) -> np.ndarray:
     """½ Σ_j [(sigma_j² + mu_j²) / tau² − 1 − ln(sigma_j² / tau²)], a sum over each row."""
     ratio = sigma**2 / tau**2
@@ -123,6 +123,7 @@ EXERCISE_1 = Exercise(
 
 
 # 11.2 --------------------------------------------------------------------------------------------
+# The KL has weight one in both, so weight · error / d = error / (2c).
 def implied_noise(weight: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
     """weight / d = 1 / (2 c), so c = d / (2 weight); the constant is d/2 · ln(2πc)."""
     c = d / (2 * weight)
@@ -284,6 +285,15 @@ def _cases_4() -> list[Case]:
     ]
 
 
+# E_q[(z - m) S⁻¹ (z - m)ᵀ] = tr(S⁻¹ E_q[(z - m)ᵀ (z - m)]): for q's own mean and covariance it is
+# tr(I) = k; for p's it is tr(cov_p⁻¹ cov), plus what the difference of the means adds.
+def kl_full(mu: np.ndarray, cov: np.ndarray, mu_p: np.ndarray, cov_p: np.ndarray) -> float:
+    """½ [tr(cov_p⁻¹ cov) + (mu − mu_p) cov_p⁻¹ (mu − mu_p)ᵀ − k + ln det cov_p − ln det cov]."""
+    distance = (mu - mu_p) @ np.linalg.solve(cov_p, mu - mu_p)
+    log_dets = np.linalg.slogdet(cov_p)[1] - np.linalg.slogdet(cov)[1]
+    return 0.5 * (np.trace(np.linalg.solve(cov_p, cov)) + distance - len(mu) + log_dets)
+
+
 def _parts(
     mu: np.ndarray, cov: np.ndarray, mu_p: np.ndarray, cov_p: np.ndarray
 ) -> tuple[float, float, float]:
@@ -366,6 +376,8 @@ EXERCISE_4 = Exercise(
 
 
 # 11.5 --------------------------------------------------------------------------------------------
+# With precision matrix P = cov⁻¹ the gap depends on the variances v by ½ Σ (P_jj v_j - ln v_j).
+# So v_j = 1 / P_jj: how far z_j can move with the others held still. That is at most cov_jj.
 def best_logvar(cov: np.ndarray) -> np.ndarray:
     """−ln of the diagonal of the precision matrix."""
     return -np.log(np.diag(np.linalg.inv(cov)))
@@ -414,6 +426,9 @@ EXERCISE_5 = Exercise(
 
 
 # 11.6 --------------------------------------------------------------------------------------------
+# The mean code never meets the blur of (11.14), so the width is free to please the KL alone:
+# logvar = 0. What is left for mu is the logarithm of the joint density: its maximum is the
+# posterior's mean.
 def flattering(x: np.ndarray, model: LinearGaussian) -> tuple[np.ndarray, np.ndarray]:
     """The posterior's mean with the prior's width: the mean code never meets the width."""
     mu, _ = exact_posterior(x, model)

@@ -8,10 +8,11 @@ from course_utils.exercises.grading import Case, Exercise, Mistake
 
 
 # 14.1 --------------------------------------------------------------------------------------------
+# How hard an image is cancels in its difference, before anything is squared.
 def paired_difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """Mean of a − b over images, and its standard error; (n,) each."""
-    difference = a - b
-    return difference.mean(), difference.std(ddof=1) / np.sqrt(len(difference))
+    d = a - b
+    return d.mean(), d.std(ddof=1) / np.sqrt(len(d))
 
 
 def _cases_1() -> list[Case]:
@@ -65,6 +66,7 @@ EXERCISE_1 = Exercise(
 
 
 # 14.2 --------------------------------------------------------------------------------------------
+# The largest exponent becomes exp(0) = 1: nothing overflows, and not everything underflows.
 def bound_of_weights(log_w: np.ndarray) -> np.ndarray:
     """ln of the mean weight of each image: (n, K) -> (n,)."""
     top = log_w.max(axis=1, keepdims=True)
@@ -160,6 +162,10 @@ EXERCISE_2 = Exercise(
 
 
 # 14.3 --------------------------------------------------------------------------------------------
+# s_j = 1 / (1 + ‖V_j‖²/c) is the posterior's variance. The prior's variance of 1 is the mean of s_j
+# plus the variance of mu_j over images, so E[mu_j²] = 1 - s_j, and the KL is
+# ½ [(1 - s_j) + s_j - 1 - ln s_j] = -½ ln s_j. The mean posterior is the prior: no mismatch in
+# (14.3).
 def information(dec_w: np.ndarray, c: float) -> float:
     """Mean rate of the exact posterior over the model's own images, rows at right angles."""
     return 0.5 * np.log(1 + (dec_w**2).sum(axis=1) / c).sum()
@@ -430,6 +436,9 @@ EXERCISE_5 = Exercise(
 
 
 # 14.6 --------------------------------------------------------------------------------------------
+# D + βR = error/(2c) + βR. Divided by β this is the ELBO of a model with noise βc. Its best decoder
+# has ‖V_j‖² = max(λ_j - βc, 0), and the data vary as it believes wherever λ_j > βc, so exercise
+# 14.3 gives ½ ln(1 + ‖V_j‖²/(βc)) = ½ ln(λ_j/(βc)). Unit j dies at β = λ_j/c, the weakest first.
 def rates_at(eigenvalues: np.ndarray, c: float, beta: float) -> np.ndarray:
     """Rate of each unit of the best linear-Gaussian model of the loss D + beta · R, noise c."""
     return 0.5 * np.log(np.maximum(eigenvalues / (beta * c), 1.0))

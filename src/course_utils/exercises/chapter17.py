@@ -1,5 +1,6 @@
 """The exercises of chapter 17, Convolutional and conditional VAEs."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from course_utils.exercises.grading import Case, Exercise, Mistake
 # 17.1 --------------------------------------------------------------------------------------------
 def sizes(size: int, kernel: int, stride: int, padding: int) -> tuple[int, int]:
     """Side of the output of a convolution, and of the transposed one, for the same input side."""
-    return (size + 2 * padding - kernel) // stride + 1, (size - 1) * stride - 2 * padding + kernel
+    down = (size + 2 * padding - kernel) // stride + 1
+    return down, (size - 1) * stride + kernel - 2 * padding
 
 
 def _sizes(convolution: Any, transposed: Any) -> Any:
@@ -82,7 +84,14 @@ def count_parameters(
     height: int, width: int, latent_dim: int, channels: tuple[int, ...]
 ) -> tuple[int, int]:
     """Parameters of a ConvVAE's encoder and decoder: 4 × 4 kernels, stride 2, padding 1."""
-    return _count(height, width, latent_dim, channels)
+    side = 2 ** len(channels)
+    n_features = channels[-1] * (height // side) * (width // side)
+    encoder = 2 * latent_dim * (n_features + 1)  # two heads
+    decoder = n_features * (latent_dim + 1)
+    for small, large in pairwise((1, *channels)):
+        encoder += 16 * small * large + large  # a bias for each map that is made
+        decoder += 16 * small * large + small
+    return encoder, decoder
 
 
 def _count(
@@ -228,9 +237,9 @@ EXERCISE_3 = Exercise(
 
 
 # 17.4 --------------------------------------------------------------------------------------------
-def label_rows(x: np.ndarray, y: np.ndarray, n_classes: int) -> np.ndarray:
+def rows_with_labels(x: np.ndarray, y: np.ndarray, n_classes: int) -> np.ndarray:
     """Append one-hot labels: (n, d), (n,) -> (n, d + n_classes)."""
-    return np.concatenate([x, (y[:, None] == np.arange(n_classes)).astype(float)], axis=1)
+    return np.hstack([x, np.eye(n_classes)[y]])
 
 
 def _cases_4() -> list[Case]:
@@ -245,12 +254,12 @@ def _cases_4() -> list[Case]:
 
 EXERCISE_4 = Exercise(
     number="17.4",
-    solution=(label_rows,),
+    solution=(rows_with_labels,),
     cases=_cases_4,
     mistakes=(
         Mistake(
             "the classes were counted in y: a batch without the last class gets too few columns.",
-            (lambda x, y, n: label_rows(x, y, int(y.max()) + 1),),
+            (lambda x, y, n: rows_with_labels(x, y, int(y.max()) + 1),),
         ),
         Mistake(
             "the label as one number: class 2 would be twice class 1.",
@@ -258,13 +267,13 @@ EXERCISE_4 = Exercise(
         ),
         Mistake(
             "counted from 1: label 0 is the first column.",
-            (lambda x, y, n: label_rows(x, y - 1, n),),
+            (lambda x, y, n: rows_with_labels(x, y - 1, n),),
         ),
         Mistake(
             "one-hot along the wrong axis: each row is an image, not a class.",
             (
                 lambda x, y, n: np.concatenate(
-                    [x, label_rows(x, y, len(y))[:, -len(y) :].T], axis=1
+                    [x, rows_with_labels(x, y, len(y))[:, -len(y) :].T], axis=1
                 ),
             ),
         ),
@@ -278,7 +287,7 @@ EXERCISE_4 = Exercise(
         ),
         Mistake(
             "the label stands before the image.",
-            (lambda x, y, n: np.roll(label_rows(x, y, n), n, axis=1),),
+            (lambda x, y, n: np.roll(rows_with_labels(x, y, n), n, axis=1),),
         ),
     ),
     hints=(
@@ -294,8 +303,8 @@ def conditional_elbo(
     x: int, y: int, prior: np.ndarray, p_x: np.ndarray, q: np.ndarray
 ) -> tuple[float, float]:
     """Conditional ELBO and ln p(x|y) of a discrete model, p_x[y, z, x] = p(x|z, y)."""
-    log_joint = np.log(prior * p_x[y, :, x])
-    return q @ (log_joint - np.log(q)), np.log(prior @ p_x[y, :, x])
+    given = p_x[y, :, x]  # p(x|z, y) for every z
+    return q @ np.log(given) - q @ np.log(q / prior), np.log(prior @ given)
 
 
 def _tables(seed: int, n_y: int, n_z: int, n_x: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -392,6 +401,8 @@ EXERCISE_5 = Exercise(
 
 
 # 17.6 --------------------------------------------------------------------------------------------
+# For square images it is the mirror image at the diagonal: a round 0 looks right. And training of
+# dense layers does not notice at all where encoder and decoder make the same mistake.
 def as_shown(images: np.ndarray) -> np.ndarray:
     """What is seen where images were flattened column by column and shown row by row."""
     n, height, width = images.shape
