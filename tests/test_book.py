@@ -6,6 +6,7 @@ The book is built once, as `make book` builds it, and once more from a changed c
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import functools
 import gzip
@@ -30,7 +31,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import TimeoutError, sync_playwright
 from pybtex.database import parse_file
 from sphinx.search.en import SearchEnglish
 
@@ -1026,10 +1027,13 @@ def test_a_number_shows_its_equation_where_it_is_pointed_at(visit: Any) -> None:
     box = tab.locator("#preview")
     for kind in ("a[href^='#equation-']", "a.term-link", "a.citation-link"):
         link = tab.locator(f"article {kind}").first
-        link.scroll_into_view_if_needed()
-        tab.wait_for_timeout(200)  # scrolling hides a preview, and its event may come late
-        link.hover()
-        box.wait_for(state="visible")
+        for patience in (2_000, 5_000, 30_000):  # ms; a late event of scrolling hides a preview
+            link.hover()
+            with contextlib.suppress(TimeoutError):
+                box.wait_for(state="visible", timeout=patience)
+                break
+            tab.mouse.move(0, 0)
+        assert box.is_visible()
         assert box.evaluate("e => e.querySelector('svg') ? 99 : e.textContent.length") > 15
         tab.mouse.move(0, 0)
         box.wait_for(state="hidden")
