@@ -191,9 +191,17 @@ def test_the_earlier_handlers_and_timer_are_put_back(short):
         signal.signal(signal.SIGALRM, alarm)
 
 
+@pytest.fixture
+def keyboard():
+    """Ctrl-C interrupts, as it does for a user; a shell lets its background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @needs_alarm
 @pytest.mark.parametrize("answer", [sleep, catch_everything])
-def test_the_user_can_still_interrupt(answer, monkeypatch):
+def test_the_user_can_still_interrupt(answer, monkeypatch, keyboard):
     monkeypatch.setattr(limits, "SECONDS", 2)
     press = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     press.start()
