@@ -6,6 +6,9 @@ package's metadata by itself, pip fetches that alone; else it fetches the packag
 
 A package that states no licence, or one that is not known to allow every use, stops the list until
 a person has looked into it and has written what was found into SAID or REVIEWED below.
+
+pip-licenses lists what is installed, so that it sees one platform and one Python. uv tells no
+licence. Hence pip's report, and the choice between the three places where a licence may stand.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from lock import ROOT, environment
+from commands import ROOT
+from lock import environment
 
 LIST = ROOT / "requirements" / "licences.md"
 NEWEST_FIRST = ("3.13", "3.12", "3.11", "3.10")

@@ -5,6 +5,9 @@ python tools/pdf.py        write it to _build/autoencoders.pdf
 Chromium and not TeX: the pages hold every formula, figure and coloured line as they are to look, so
 that nothing is set a second time, and a browser is a smaller thing to install than TeX. Solutions
 and answers, which are folded on the page, stand in two appendices.
+
+jupyter-book's own pdfhtml builds the book a second time, as one page by Sphinx's singlehtml, and
+prints that: without the numbers of leaves in the contents, without running heads or an appendix.
 """
 
 from __future__ import annotations

@@ -8,6 +8,9 @@ python tools/repository.py --check             say what does not follow from the
 
 Two things follow: the first code cell of every notebook, which installs the package on Colab, and
 the table of chapters in README.md.
+
+PyYAML reads _config.yml and would write it without its comments; ruamel.yaml keeps them, but writes
+lists and the mappings in them in another way. So one value is put into the text as it stands.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import Any
 import yaml
 
 from bootstrap import checkout_source
-from notebooks import ROOT, Refused, heading, load, normal_form, notebooks, store, tags, text
+from notebooks import ROOT, Refused, heading, load, normal_form, notebooks, store, tags
 
 COLAB = "https://colab.research.google.com/github"
 START, END = "<!-- badges:start -->", "<!-- badges:end -->"
@@ -110,7 +113,7 @@ def with_bootstrap(nb: dict[str, Any], source: str) -> dict[str, Any]:
         first = code[0] if code else len(cells)
         return nb | {"cells": [*cells[:first], new, *cells[first:]]}
     old = cells[tagged[0]]
-    if text(old["source"]) == source and not old.get("outputs"):
+    if old["source"] == source and not old.get("outputs"):
         return nb
     return nb | {"cells": [old | new | {"outputs": []} if c is old else c for c in cells]}
 
