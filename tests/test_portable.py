@@ -1,7 +1,6 @@
 """A chapter runs wherever its reader is: from a checkout in any editor, and far from one."""
 
 import ast
-import json
 import os
 import re
 import subprocess
@@ -10,6 +9,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import nbformat
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -35,7 +35,7 @@ def archive():
 @pytest.fixture(scope="module")
 def chapters():
     files = portable.chapters(ROOT)
-    return {name: json.loads(content) for name, content in files.items()}
+    return {name: nbformat.reader.reads(content.decode()) for name, content in files.items()}
 
 
 def first_code(nb):
