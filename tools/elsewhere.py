@@ -11,9 +11,9 @@ take gigabytes. So chapters with PyTorch run with the Python that runs this and 
 has, beside the other packages in the versions asked for.
 
 venv, pip and nbclient do the work. nbval compares outputs too, but it would have to be in each of
-these environments, and it does not tell stdout from stderr, nor say what a run leaves behind. tox
-and nox make environments and know nothing of notebooks. tools/anywhere.py and tools/versions.py run
-theirs by this module.
+these environments, with pytest, and does not say what a run leaves behind. tox and nox make
+environments and know nothing of notebooks. tools/anywhere.py and tools/versions.py run theirs by
+this module.
 """
 
 from __future__ import annotations

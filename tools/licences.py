@@ -7,8 +7,7 @@ package's metadata by itself, pip fetches that alone; else it fetches the packag
 A package that states no licence, or one that is not known to allow every use, stops the list until
 a person has looked into it and has written what was found into SAID or REVIEWED below.
 
-pip-licenses lists what is installed, so that it sees one platform and one Python. uv tells no
-licence. Hence pip's report, and the choice between the three places where a licence may stand.
+pip-licenses reads what is installed, so that it sees one platform and one Python.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ instead of stopping. A mistake in a cell starts from the state that the cells be
 process forks there, so that nothing runs twice. `tests/mistakes/chapterNN.py` holds the mistakes.
 
 Cosmic Ray, which tools/mutation.py uses, and mutmut make changes of their own to modules, one
-operator at a time. They know neither cells nor claims, and take no mistake that somebody wrote.
+operator at a time. They know neither the cells of a chapter nor its claims.
 """
 
 from __future__ import annotations

@@ -6,10 +6,11 @@ python tools/notebooks.py outputs [NB ...]    execute notebooks (02 05, or those
 The normal form holds what a reader needs and nothing that changes by itself: no execution counts,
 no timings, no editor's metadata. A diff then shows what somebody changed.
 
-nbformat reads and writes notebooks, nbclient executes them. The choice of what stays is ours:
-nbstripout and nb-clean drop fields by their names, so that those of the next editor stay, leave
-streams in pieces and number the cells anew or keep ids that change; jupytext filters metadata
-alone. nbconvert would join streams as is done here, but comes with JupyterLab, not with the book.
+nbformat reads and writes notebooks, nbclient executes them. What stays in one is chosen here.
+nbstripout drops fields by their names, so that those of the next editor stay; nb-clean keeps fields
+by their names, as this does, but leaves streams in pieces and a cell without an id as it is, for
+which nbformat has ids by chance alone; jupytext filters metadata only. nbconvert joins streams as
+this does, but comes with JupyterLab and not with the book.
 """
 
 from __future__ import annotations
@@ -252,23 +253,14 @@ def execute(
     python: the Python that runs it, with ipykernel; environment: its variables, by default ours.
     Raises Refused with the cell and the exception where a cell fails.
     """
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-
-    class OnlyThis(KernelSpecManager):
-        """Knows one kernel, that of python, and never another one of this machine."""
-
-        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            command = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-            return KernelSpec(argv=command, **KERNEL)
 
     fresh = normal(nb)
     started: list[int] = []
     client = NotebookClient(
         fresh,
-        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=OnlyThis()),
+        km=kernel_of(python),
         timeout=SECONDS_PER_CELL,
         record_timing=False,
         extra_arguments=["--log-level=ERROR"],
@@ -287,6 +279,21 @@ def execute(
         else:
             return normal(with_small_pngs(fresh))
     raise Refused(failure(fresh["cells"], started[-1] if started else 0, problem))
+
+
+def kernel_of(python: str) -> Any:
+    """What nbclient starts the kernel of a Python by, where no kernel has been registered."""
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+
+    class OnlyThis(KernelSpecManager):
+        """Knows one kernel, that of python, and never another one of this machine."""
+
+        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+            command = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            return KernelSpec(argv=command, **KERNEL)
+
+    return AsyncKernelManager(kernel_name="python3", kernel_spec_manager=OnlyThis())
 
 
 def with_small_pngs(nb: dict[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,9 @@ python tools/portable.py        write them to _build/portable, and a zip of all 
 python tools/portable.py push   and push them to a branch of their own, from which Colab opens them
 
 What a chapter needs is read from its imports and from those of the modules that these load.
-Python's modulefinder counts imports inside functions too, goes on into PyTorch, and needs all
-packages at hand. Its zipapp, pip and setuptools pack files with the time at which they were
-written, so that each run would change all chapters; zipfile is given one time for all.
+Python's modulefinder counts imports inside functions too, and follows those of PyTorch. The package
+is no wheel, which setuptools would make: a wheel is compressed file by file, which makes every
+chapter larger.
 """
 
 from __future__ import annotations
