@@ -79,6 +79,14 @@ def test_a_crash_is_no_failed_claim(tmp_path):
     assert Outcome(failed=failed).survivors(crash) == ["1.1"]
 
 
+def test_a_mistake_that_ends_its_process_is_told_and_stops_no_other(tmp_path):
+    deadly = Mistake("the end", "mean", "mean = ", "import os\nos._exit(3)\nmean = ", ("1.1",))
+    sum_for_mean = Mistake("sum for mean", "mean", " / len(x)", "", ("1.1",))
+    dead, other = outcomes(chapter(tmp_path, SMALL), deadly, sum_for_mean)
+    assert dead == [[], [], "its process died with status 3"]
+    assert other[0] == ["1.1 the mean"]
+
+
 def test_a_mistake_in_the_package_reaches_the_chapter_and_not_the_one_after(tmp_path):
     cells = SMALL | {"setup": SMALL["setup"] + "\nfrom course_utils.gaussians import log_marginal"}
     path = chapter(tmp_path, cells)

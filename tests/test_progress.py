@@ -295,6 +295,6 @@ def test_a_real_kernel_keeps_the_two_apart(file, monkeypatch, tmp_path):
 def test_every_solution_cell_begins_as_the_recorder_expects():
     for path in notebooks.notebooks(ROOT):
         for cell in notebooks.load(path)["cells"]:
-            source = notebooks.text(cell["source"])
+            source = cell["source"]
             is_solution = "solution" in notebooks.tags(cell)
             assert is_solution == source.startswith(progress._SOLUTION), (path.name, source[:60])

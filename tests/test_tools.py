@@ -345,6 +345,19 @@ def test_check_names_each_file_that_does_not_follow(addressed, capsys):
     assert re.match("notebooks/01_one.ipynb: [^\n]+\n$", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("toc", ["", "- a list", "root: book/index\nchapter: []", "a: [b", None])
+def test_what_is_no_table_of_contents_is_refused_in_one_line(addressed, capsys, toc):
+    (addressed / "_toc.yml").unlink()
+    if toc is not None:
+        (addressed / "_toc.yml").write_text(toc)
+    before = files(addressed)
+    capsys.readouterr()
+    assert repository.main([], addressed) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("_toc.yml: ") and err.count("\n") == 1
+    assert files(addressed) == before
+
+
 @pytest.mark.parametrize(
     "url",
     [

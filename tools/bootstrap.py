@@ -2,7 +2,8 @@
 
 There is one text for the chapters of a checkout, and one for portable chapters, which carry the
 package inside themselves. Both run before anything is installed, so they use Python's own library
-alone, and both end in one sentence, without a traceback, where they cannot go on.
+alone, and both end in one sentence, without a traceback, where they cannot go on. So no kept
+program can do this: it would have to be installed before.
 """
 
 from __future__ import annotations

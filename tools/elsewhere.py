@@ -9,12 +9,16 @@ Colab's runtime (tools/colab.txt) or the oldest that pyproject.toml allows.
 PyTorch is an exception: for Linux, the package index has the builds for NVIDIA's GPUs alone, which
 take gigabytes. So chapters with PyTorch run with the Python that runs this and the version that it
 has, beside the other packages in the versions asked for.
+
+venv, pip and nbclient do the work. nbval compares outputs too, but it would have to be in each of
+these environments, with pytest, and does not say what a run leaves behind. tox and nox make
+environments and know nothing of notebooks. tools/anywhere.py and tools/versions.py run theirs by
+this module.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib.metadata
 import io
 import json
@@ -25,13 +29,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import commands
 import portable
 from course_utils import data
 from course_utils.requirements import BASE, TORCH
-from notebooks import ROOT, Refused, execute, load, normal_form, select, tags, text
+from notebooks import ROOT, Refused, execute, load, select, tags
 
 HERE = Path(__file__).resolve().parent
 KERNEL = ("ipykernel", "ipython")
@@ -109,42 +116,26 @@ def environment(
 ) -> Path:
     """Make the virtual environment in folder unless it is there as it should be; its Python.
 
-    Raises Refused where pip cannot install the packages.
+    It reaches no network. Raises Refused where pip cannot install the packages.
     """
-    asked = subprocess.run([python, "-VV"], capture_output=True, text=True).stdout
-    seed = [asked, *sorted(wanted.items()), NO_NETWORK, constraints and constraints.read_text()]
-    mark, made = folder / ".made-of", hashlib.sha256(repr(seed).encode()).hexdigest()
-    inside = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if mark.is_file() and mark.read_text() == made and inside.exists():
-        return inside
-    shutil.rmtree(folder, ignore_errors=True)
-    run([python, "-m", "venv", str(folder)])
-    limits = ["-c", str(constraints)] if constraints else []
     exact = [f"{name}=={version}" if version else name for name, version in wanted.items()]
-    pip = [str(inside), "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check"]
     first = [package for package in exact if package.split("==")[0] in PYTORCH]
-    if first:  # torchvision's own constraints would ask for another build of PyTorch
-        run([*pip, first[0]])
-        run([*pip, "--no-deps", *first[1:]])
-    run([*pip, *limits, *[package for package in exact if package not in first]])
-    (site_packages(inside) / "no_network.py").write_text(NO_NETWORK)
-    (site_packages(inside) / "no_network.pth").write_text("import no_network\n")
-    mark.write_text(made)
+    others = [package for package in exact if package not in first]
+    limits = ["-c", str(constraints)] if constraints else []
+    # PyTorch by itself: torchvision's own constraints would ask for another build of it.
+    installs = [first[:1], ["--no-deps", *first[1:]]] if first else []
+    inside = commands.environment(
+        folder,
+        python,
+        [*installs, [*limits, *others]],
+        also=constraints.read_text(encoding="utf-8") if constraints else "",
+        variables=clean_variables(Path.home()),
+    )
+    ask = [str(inside), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = Path(commands.run(ask, "python -c …"))
+    (packages / "no_network.py").write_text(NO_NETWORK, encoding="utf-8")
+    (packages / "no_network.pth").write_text("import no_network\n", encoding="utf-8")
     return inside
-
-
-def site_packages(python: Path) -> Path:
-    """Where the packages of a virtual environment lie."""
-    ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    return Path(subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip())
-
-
-def run(command: list[str]) -> None:
-    """Run a command; Refused, with the last line that it said, where it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, env=clean_variables(Path.home()))
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["nothing said"]
-        raise Refused(f"{' '.join(command[1:4])} … failed: {said[-1]}")
 
 
 def clean_variables(home: Path) -> dict[str, str]:
@@ -183,7 +174,7 @@ def said(cell: dict[str, Any]) -> list[str]:
         marked = "stderr: " if output.get("name") == "stderr" else ""
         shown = output.get("text") or output.get("data", {}).get("text/plain", "")
         if "image/png" not in output.get("data", {}):
-            lines += [marked + line for line in text(shown).splitlines()]
+            lines += [marked + line for line in shown.splitlines()]
     return lines
 
 
@@ -195,8 +186,52 @@ def first_difference(before: list[str], after: list[str]) -> str:
     return f"{was[:120]!r} is now {now[:120]!r}"
 
 
-def try_chapter(root: Path, name: str, content: bytes, which: str, python: str | None) -> str:
-    """Run one portable chapter; "" where its outputs are as stored, else what differs."""
+def trial(
+    stored: dict[str, Any],
+    variables: Callable[[Path], dict[str, str]],
+    *,
+    python: str = sys.executable,
+    carried: dict[str, Any] | None = None,
+) -> list[str]:
+    """Run a notebook in an empty folder; a line for each thing that is not as it should be.
+
+    variables: the kernel's environment, from an empty folder that may be its home; carried: what to
+    run in place of the notebook itself, with the same cells. Raises Refused where a cell fails.
+    """
+    with tempfile.TemporaryDirectory() as empty:
+        home, work = Path(empty, "home"), Path(empty, "work")
+        home.mkdir()
+        work.mkdir()
+        fresh = execute(carried or stored, work, python, variables(home))
+        left = [f"left {path.name} in its working directory" for path in work.iterdir()]
+    return differences(stored, fresh, data.available("MNIST")) + left
+
+
+def failures(trials: Iterable[tuple[str, Callable[[], list[str]]]]) -> int:
+    """Make trials, each a name and what gives its trouble, and print a line of each; how many fail.
+
+    The last line counts them and gives the time.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a chapter prints, on any console
+    passed = failed = 0
+    start = time.perf_counter()
+    for name, attempt in trials:
+        began = time.perf_counter()
+        try:
+            trouble = attempt()
+        except Refused as refused:
+            trouble = [str(refused)]
+        passed, failed = passed + (not trouble), failed + bool(trouble)
+        took = time.perf_counter() - began
+        result = "\n  ".join(trouble) or "as stored"
+        print(f"{name}: {result} ({took:.0f} s)", flush=True)
+    print(f"{passed} passed, {failed} failed, in {time.perf_counter() - start:.0f} s")
+    return failed
+
+
+def try_chapter(root: Path, name: str, content: bytes, which: str, python: str | None) -> list[str]:
+    """Run one portable chapter; a line for each thing that is not as it should be."""
     nb = load(root / "notebooks" / name)
     needs = portable.needs(nb, root)
     chosen = python or python_for(which, needs)
@@ -207,15 +242,8 @@ def try_chapter(root: Path, name: str, content: bytes, which: str, python: str |
     # What the packages need in turn fits the environment's own Python only.
     exact = which == "colab" and tag.startswith(PYTHONS[which][0])
     inside = environment(folder, chosen, wanted, HERE / "colab.txt" if exact else None)
-    with tempfile.TemporaryDirectory() as empty:
-        home, work = Path(empty, "home"), Path(empty, "work")
-        home.mkdir()
-        work.mkdir()
-        carried = json.loads(content)
-        fresh = execute(carried, work, str(inside), clean_variables(home))
-        left = [path.name for path in work.iterdir()]
-    found = differences(nb, json.loads(normal_form(fresh)), data.available("MNIST"))
-    return "\n".join(found + [f"left {name} in its working directory" for name in left])
+    carried = json.loads(content)
+    return trial(nb, clean_variables, python=str(inside), carried=carried)
 
 
 def main(arguments: list[str], root: Path = ROOT) -> int:
@@ -225,29 +253,15 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
     parser.add_argument("--versions", choices=sorted(PYTHONS), default="colab")
     parser.add_argument("--python", help="the Python to run them with, in place of the usual one")
     options = parser.parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # what a chapter prints, on any console
-    failed = 0
-    start = time.perf_counter()
     try:
         chosen = select(root, options.numbers)
         files = portable.chapters(root)
     except Refused as refused:
         print(refused, file=sys.stderr)
         return 2
-    for path in chosen:
-        began = time.perf_counter()
-        try:
-            trouble = try_chapter(
-                root, path.name, files[path.name], options.versions, options.python
-            )
-        except Refused as refused:
-            trouble = str(refused)
-        failed += bool(trouble)
-        result = trouble or "as stored"
-        print(f"{path.name}: {result} ({time.perf_counter() - began:.0f} s)", flush=True)
-    seconds = time.perf_counter() - start
-    print(f"{len(chosen) - failed} passed, {failed} failed in {seconds:.0f} s")
+    how = (options.versions, options.python)
+    names = [path.name for path in chosen]
+    failed = failures((n, partial(try_chapter, root, n, files[n], *how)) for n in names)
     return int(failed > 0)
 
 

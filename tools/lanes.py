@@ -6,6 +6,10 @@ A section is a heading of the second level with all that follows it; the exercis
 their own, a heading of the third level each. Nothing in the first lane may use a name that only a
 marked section defines, a number of its equations or a number of its figures. A paragraph that
 begins with ✦ itself may.
+
+Linters (F821 in pyflakes and ruff) see a name that nothing sets, but not one that a marked section
+sets anew. symtable would tell the names that a cell sets, but from Python 3.12 on it counts those
+inside a comprehension too. So names are read from the syntax tree here.
 """
 
 from __future__ import annotations
@@ -15,12 +19,10 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from notebooks import load, notebooks, tags, text
+from notebooks import ROOT, Refused, load, notebooks, plain_python, select, tags
 
-ROOT = Path(__file__).resolve().parents[1]
 MARK = "✦"
 # A question that asks for a prediction: its number, its words, its folded answer.
 QUESTION = re.compile(
@@ -58,9 +60,9 @@ def sections(cells: list[dict[str, Any]]) -> list[Section]:
     for cell in cells:
         if cell["cell_type"] == "code":
             if "bootstrap" not in tags(cell):
-                found[-1].code.append((cell["id"], text(cell["source"])))
+                found[-1].code.append((cell["id"], cell["source"]))
             continue
-        for part in re.split(r"^(?=#{2,3} )", text(cell["source"]), flags=re.MULTILINE):
+        for part in re.split(r"^(?=#{2,3} )", cell["source"], flags=re.MULTILINE):
             head = re.match(r"## +(.+?) *$|### +(Exercise .+?) *$", part, flags=re.MULTILINE)
             if head:
                 found.append(Section(head[1] or head[2]))
@@ -110,10 +112,9 @@ def names_that_leak(parts: list[Section]) -> list[str]:
 
 def names_of(source: str) -> tuple[set[str], set[str]]:
     """The names that a cell sets at its top level, and those that it uses before it sets them."""
-    plain = re.sub(r"^(\s*)%.*$", r"\1pass", source, flags=re.MULTILINE)
     given: set[str] = set()
     used: set[str] = set()
-    for node in ast.parse(plain).body:
+    for node in ast.parse(plain_python(source)).body:
         loads = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
         read = {n.id for n in loads if isinstance(n.ctx, ast.Load)}
         own = top_level_targets(node) if isinstance(node, (ast.For, ast.With)) else set()
@@ -176,9 +177,13 @@ def results_that_leak(parts: list[Section], hidden: set[str]) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Print the sections of the chapters named, of all without a name, and what leaks."""
+    try:
+        wanted = [path.name[:2] for path in select(ROOT, arguments)]
+    except Refused as refused:
+        print(refused, file=sys.stderr)
+        return 2
     chapters = {p.name[:2]: sections(load(p)["cells"]) for p in notebooks(ROOT)}
     everywhere = {n: numbers([s for s in parts if s.marked]) for n, parts in chapters.items()}
-    wanted = [a.zfill(2) for a in arguments] or list(chapters)
     found = 0
     for number in wanted:
         parts = chapters[number]

@@ -6,6 +6,8 @@ package's metadata by itself, pip fetches that alone; else it fetches the packag
 
 A package that states no licence, or one that is not known to allow every use, stops the list until
 a person has looked into it and has written what was found into SAID or REVIEWED below.
+
+pip-licenses reads what is installed, so that it sees one platform and one Python.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from lock import ROOT, environment
+from commands import ROOT
+from lock import environment
 
 LIST = ROOT / "requirements" / "licences.md"
 NEWEST_FIRST = ("3.13", "3.12", "3.11", "3.10")

@@ -14,21 +14,23 @@ requirements/torch.txt   PyTorch as the index has it, with CUDA on Linux. It is 
 
 uv does the work, in an environment of its own: .venv may be unable to exist before this has run.
 requirements/lock.txt holds uv itself with its hashes, and the pip that tools/licences.py asks.
+What is ours is to share out what uv finds: its --no-emit-package leaves out packages that are named
+one by one, and which of NVIDIA's come along changes with each PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+import commands
+from commands import ROOT, Refused
+
 COMPILE = ["pip", "compile", "--quiet", "--no-config", "--universal", "--python-version", "3.10"]
 COMPILE += ["--no-header", "--no-annotate"]
 BLOCK = re.compile(r"^[^\s#-].*\n(?:[ ]+\S.*\n)*", re.M)
@@ -71,19 +73,15 @@ def with_head(head_of: str, pins: str) -> str:
 
 def environment() -> Path:
     """The folder of the programs of requirements/lock.txt, installed there with hashes compared."""
-    folder = ROOT / "_build" / "lock"
-    programs = folder / ("Scripts" if os.name == "nt" else "bin")
-    wanted = (ROOT / "requirements" / "lock.txt").read_text(encoding="utf-8")
-    stamp = folder / "installed.txt"
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
-        return programs
-    venv.EnvBuilder(clear=True, with_pip=True).create(folder)
-    pip = [str(programs / "python"), "-m", "pip", "install", "--quiet"]
-    pip += ["--disable-pip-version-check", "--require-hashes", "-r", "requirements/lock.txt"]
-    if subprocess.run(pip, cwd=ROOT).returncode != 0:
-        sys.exit("pip could not install requirements/lock.txt")
-    stamp.write_text(wanted, encoding="utf-8")
-    return programs
+    wanted = ROOT / "requirements" / "lock.txt"
+    hashed = ["--require-hashes", "-r", str(wanted)]
+    text = wanted.read_text(encoding="utf-8")
+    try:
+        return commands.environment(
+            ROOT / "_build" / "lock", sys.executable, [hashed], also=text
+        ).parent
+    except Refused as refused:
+        sys.exit(f"requirements/lock.txt could not be installed: {refused}")
 
 
 def uv(*arguments: str, stdin: str | None = None) -> str:

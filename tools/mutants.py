@@ -10,29 +10,31 @@ A mistake replaces some text in one cell of the chapter, or in one file of the p
 or a careless editor would. The chapter's code then runs as it stands, and `verify` notes what fails
 instead of stopping. A mistake in a cell starts from the state that the cells before it left: the
 process forks there, so that nothing runs twice. `tests/mistakes/chapterNN.py` holds the mistakes.
+
+Cosmic Ray, which tools/mutation.py uses, and mutmut make changes of their own to modules, one
+operator at a time. They know neither the cells of a chapter nor its claims.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
+import multiprocessing
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from notebooks import load, notebooks, tags, text
+from notebooks import ROOT, Refused, load, plain_python, select, tags
 
-ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 900  # at most, for one mistake
 Cells = list[tuple[str, str]]  # the id and the source of each
 
@@ -82,24 +84,20 @@ def mistakes_of(number: str, root: Path = ROOT) -> list[Mistake]:
     path = root / "tests" / "mistakes" / f"chapter{number}.py"
     if not path.exists():
         return []
-    spec = importlib.util.spec_from_file_location(f"mistakes_{number}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return list(module.MISTAKES)
+    return list(runpy.run_path(str(path))["MISTAKES"])
 
 
 def code_of(path: Path) -> Cells:
     """The cells that make a chapter's state, as (id, source): no first cell, no stubs."""
     cells = [c for c in load(path)["cells"] if c["cell_type"] == "code"]
     kept = [c for c in cells if not tags(c) & {"bootstrap", "exercise"}]
-    return [(c["id"], text(c["source"])) for c in kept]
+    return [(c["id"], c["source"]) for c in kept]
 
 
 def claims_of(path: Path) -> list[str]:
     """The claims that a chapter's stored outputs hold, without their tolerances."""
     outputs = [o for c in load(path)["cells"] for o in c.get("outputs", []) if "text" in o]
-    printed = "".join(text(o["text"]) for o in outputs)
+    printed = "".join(o["text"] for o in outputs)
     lines = re.findall(r"^✓ (?!\d\d\.\d is right)(.*)$", printed, flags=re.MULTILINE)
     return [re.sub(r" \(within [^()]*\)$", "", line) for line in lines]
 
@@ -138,8 +136,7 @@ def check_list(path: Path, mistakes: list[Mistake]) -> None:
 
 def run_cell(id_: str, source: str, names: dict[str, Any]) -> None:
     """Execute one cell as a notebook would, figures thrown away."""
-    plain = re.sub(r"^(\s*)%.*$", r"\1pass", source, flags=re.MULTILINE)
-    exec(compile(plain, f"<{id_}>", "exec"), names)
+    exec(compile(plain_python(source), f"<{id_}>", "exec"), names)
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
 
@@ -177,23 +174,26 @@ def follow(
 
 def in_a_fork(job: Callable[[Outcome], None], outcome: Outcome) -> Outcome:
     """Do the job in a copy of this process; what came of it, also where it dies."""
-    with tempfile.TemporaryDirectory() as folder:
-        answer, started = Path(folder, "outcome.json"), time.monotonic()
-        child = os.fork()
-        if child == 0:
-            try:
-                import signal
+    fork, started = multiprocessing.get_context("fork"), time.monotonic()
+    receiver, sender = fork.Pipe(duplex=False)
 
-                signal.alarm(SECONDS)
-                job(outcome)
-                answer.write_text(json.dumps([outcome.failed, outcome.held, outcome.error]))
-            finally:
-                os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if not answer.exists():
-            return Outcome(error=f"its process died with status {status}")
-        failed, held, error = json.loads(answer.read_text())
-        return Outcome(failed, held, error, time.monotonic() - started)
+    def work() -> None:
+        job(outcome)
+        sender.send(outcome)
+
+    child = fork.Process(target=work)
+    child.start()
+    sender.close()  # the copy's alone, so that its end is seen here
+    try:
+        made = receiver.recv() if receiver.poll(SECONDS) else None
+    except EOFError:
+        made = None
+    if made is None:
+        child.kill()
+    child.join()
+    if made is None:
+        return Outcome(error=f"its process died with status {child.exitcode}")
+    return replace(made, seconds=time.monotonic() - started)
 
 
 def run_chapter(
@@ -296,8 +296,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--unbroken", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args(arguments)
-    wanted = {n.zfill(2) for n in options.chapters}
-    paths = [p for p in notebooks(ROOT) if not wanted or p.name[:2] in wanted]
+    try:
+        paths = select(ROOT, options.chapters)
+    except Refused as refused:
+        print(refused, file=sys.stderr)
+        return 2
     if len(paths) == 1:
         return 0 if report(paths[0], options.only, options.to_end, options.unbroken) else 1
     flags = ["--only", options.only] + ["--to-end"] * options.to_end

@@ -5,6 +5,12 @@ python tools/notebooks.py outputs [NB ...]    execute notebooks (02 05, or those
 
 The normal form holds what a reader needs and nothing that changes by itself: no execution counts,
 no timings, no editor's metadata. A diff then shows what somebody changed.
+
+nbformat reads and writes notebooks, nbclient executes them. What stays in one is chosen here.
+nbstripout drops fields by their names, so that those of the next editor stay; nb-clean keeps fields
+by their names, as this does, but leaves streams in pieces and a cell without an id as it is, for
+which nbformat has ids by chance alone; jupytext filters metadata only. nbconvert joins streams as
+this does, but comes with JupyterLab and not with the book.
 """
 
 from __future__ import annotations
@@ -19,11 +25,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+import nbformat
+
+from commands import ROOT, Refused
+
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 # What folds a cell: Colab reads cellView, JupyterLab reads source_hidden.
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
@@ -32,30 +41,26 @@ SECONDS_PER_CELL = 600
 BYTES_PER_PNG = 50_000  # a figure over this gets fewer colours
 
 
-class Refused(Exception):
-    """Something that the caller can mend; the message is what to print."""
-
-
 # ---- the normal form ---------------------------------------------------------------------------
 
 
 def normal_form(nb: dict[str, Any]) -> str:
-    """The text of a notebook in the course's normal form.
+    """The text of a notebook in the course's normal form; for nb and what is raised see normal."""
+    return nbformat.v4.writes(normal(nb)) + "\n"
+
+
+def normal(nb: dict[str, Any]) -> nbformat.NotebookNode:
+    """A notebook in the course's normal form.
 
     nb: a notebook of nbformat 4, as json.load or nbformat.read gives it; it is not changed.
     Raises ValueError where nb is of another major format.
     """
     if nb.get("nbformat") != 4:
         raise ValueError(f"nb: nbformat is {nb.get('nbformat')!r}, expected 4")
-    ids = cell_ids(nb["cells"])
-    cells = [normal_cell(cell, id_) for cell, id_ in zip(nb["cells"], ids, strict=True)]
-    whole = {
-        "cells": cells,
-        "metadata": {"kernelspec": KERNEL},
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
-    return json.dumps(whole, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    cells = nbformat.v4.to_notebook_json(nb)["cells"]  # a copy, its lists of lines as strings
+    normal_cells = [normal_cell(c, id_) for c, id_ in zip(cells, cell_ids(cells), strict=True)]
+    whole = {"cells": normal_cells, "metadata": {"kernelspec": KERNEL}}
+    return nbformat.from_dict(whole | {"nbformat": 4, "nbformat_minor": 5})
 
 
 def normal_cell(cell: dict[str, Any], id_: str) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def normal_cell(cell: dict[str, Any], id_: str) -> dict[str, Any]:
         "cell_type": cell["cell_type"],
         "id": id_,
         "metadata": normal_metadata(tags(cell)),
-        "source": lines(text(cell["source"])),
+        "source": cell["source"],
     }
     if cell.get("attachments"):
         normal["attachments"] = cell["attachments"]
@@ -82,25 +87,23 @@ def normal_metadata(cell_tags: set[str]) -> dict[str, Any]:
 
 def normal_outputs(outputs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """A cell's outputs in normal form, neighbouring streams of one name made one."""
-    normal: list[dict[str, Any]] = []
-    for output in outputs:
-        one = normal_output(output)
-        if one is None:
-            continue
-        if normal and one["output_type"] == "stream" and normal[-1].get("name") == one["name"]:
-            one["text"] = normal.pop()["text"] + one["text"]
-        normal.append(one)
-    for one in normal:
+    kept: list[dict[str, Any]] = []
+    for one in filter(None, map(normal_output, outputs)):
+        if kept and one["output_type"] == "stream" and kept[-1].get("name") == one["name"]:
+            kept[-1]["text"] += one["text"]
+        else:
+            kept.append(one)
+    for one in kept:
         if one["output_type"] == "stream":
-            one["text"] = lines(as_seen(one["text"]))
-    return normal
+            one["text"] = as_seen(one["text"])
+    return kept
 
 
 def normal_output(output: dict[str, Any]) -> dict[str, Any] | None:
-    """One output in normal form, a stream's text still one string; None where nothing is left."""
+    """One output in normal form, a stream as it was sent; None where nothing is left."""
     kind = output["output_type"]
     if kind == "stream":
-        stream = {"output_type": kind, "name": output["name"], "text": text(output["text"])}
+        stream = {"output_type": kind, "name": output["name"], "text": output["text"]}
         return stream if stream["text"] else None
     if kind == "error":
         traceback = [re.sub(r"\bIn ?\[\d+\]", "In [ ]", line) for line in output["traceback"]]
@@ -116,27 +119,14 @@ def normal_output(output: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def normal_data(mime: str, value: Any) -> Any:
-    """What an output shows in one format: text as lines, a picture as one line of base64."""
-    if mime.startswith("text/") or mime in ("application/javascript", "image/svg+xml"):
-        return lines(text(value))
-    if mime.startswith("image/"):
-        return "".join(text(value).split())
-    return value
+    """What an output shows in one format: a picture as one line of base64, all else as it is."""
+    picture = mime.startswith("image/") and mime != "image/svg+xml"
+    return "".join(value.split()) if picture else value
 
 
 def as_seen(stream: str) -> str:
     """A stream's text as a terminal leaves it: what a carriage return overwrites is gone."""
     return re.sub(r"^.*\r(?=[^\n])", "", stream, flags=re.MULTILINE)
-
-
-def text(value: str | list[str]) -> str:
-    """A string that a notebook may also hold as a list of lines."""
-    return value if isinstance(value, str) else "".join(value)
-
-
-def lines(value: str) -> list[str]:
-    """A string as a notebook stores it: a list of lines, each with its end."""
-    return value.splitlines(keepends=True)
 
 
 def tags(cell: dict[str, Any]) -> set[str]:
@@ -148,7 +138,7 @@ def heading(cells: list[dict[str, Any]]) -> str | None:
     """The first top heading of a notebook, its title."""
     for cell in cells:
         if cell["cell_type"] == "markdown":
-            found = re.search(r"^# +(.+?) *$", text(cell["source"]), re.MULTILINE)
+            found = re.search(r"^# +(.+?) *$", cell["source"], re.MULTILINE)
             if found:
                 return found[1]
     return None
@@ -171,13 +161,18 @@ def cell_ids(cells: list[dict[str, Any]]) -> list[str]:
     for cell, id_ in zip(cells, kept, strict=True):
         copy = 0
         while id_ is None:
-            seed = "\0".join([title, cell["cell_type"], text(cell["source"]), str(copy)])
+            seed = "\0".join([title, cell["cell_type"], cell["source"], str(copy)])
             made = hashlib.sha256(seed.encode()).hexdigest()[:8]
             id_ = None if made in used else made
             copy += 1
         used.add(id_)
         ids.append(id_)
     return ids
+
+
+def plain_python(source: str) -> str:
+    """A cell's code without IPython's commands: those lines do nothing."""
+    return re.sub(r"^(\s*)(?:%%?|!)[a-z].*$", r"\1pass", source, flags=re.MULTILINE)
 
 
 # ---- files -------------------------------------------------------------------------------------
@@ -188,15 +183,18 @@ def notebooks(root: Path) -> list[Path]:
     return sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The notebook in a file; Refused where the file does not hold one."""
+def load(path: Path) -> nbformat.NotebookNode:
+    """The notebook in a file, its texts as strings; Refused where the file does not hold one.
+
+    nbformat.read would give cells without an id one by chance, and write warnings of its own.
+    """
     try:
-        nb = json.loads(path.read_bytes())
+        nb = nbformat.reader.reads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Refused(f"{path}: no such file") from None
-    except ValueError as error:
+    except (ValueError, AttributeError) as error:  # no JSON, or without what a notebook has
         raise Refused(f"{path}: not a notebook: {error}") from None
-    if not isinstance(nb, dict) or nb.get("nbformat") != 4 or "cells" not in nb:
+    if nb.get("nbformat") != 4:
         raise Refused(f"{path}: not a notebook of format 4")
     return nb
 
@@ -234,17 +232,11 @@ def picture(folder: Path) -> bytes | None:
         where = ", ".join(path.name for path, _ in found)
         raise Refused(f"{len(found)} cells are tagged `picture` ({where}), expected one")
     path, cell = found[0]
-    pngs = list(pngs_of(cell))
+    data = [output.get("data", {}) for output in cell.get("outputs", [])]
+    pngs = [shown["image/png"] for shown in data if "image/png" in shown]
     if len(pngs) != 1:
         raise Refused(f"{path.name}: the cell tagged `picture` holds {len(pngs)} PNGs, expected 1")
     return base64.b64decode(pngs[0])
-
-
-def pngs_of(cell: dict[str, Any]) -> Iterator[str]:
-    """The PNGs among a cell's outputs, as base64."""
-    for output in cell.get("outputs", []):
-        if "image/png" in output.get("data", {}):
-            yield text(output["data"]["image/png"])
 
 
 # ---- executing ---------------------------------------------------------------------------------
@@ -255,30 +247,20 @@ def execute(
     folder: Path,
     python: str = sys.executable,
     environment: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """The notebook with the outputs of a run in folder.
+) -> nbformat.NotebookNode:
+    """The notebook, in normal form, with the outputs of a run in folder.
 
     python: the Python that runs it, with ipykernel; environment: its variables, by default ours.
     Raises Refused with the cell and the exception where a cell fails.
     """
-    import nbformat
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    class OnlyThis(KernelSpecManager):
-        """Knows one kernel, that of python, and never another one of this machine."""
-
-        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            command = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-            return KernelSpec(argv=command, **KERNEL)
-
-    fresh = nbformat.reads(normal_form(nb), as_version=4)
+    fresh = normal(nb)
     started: list[int] = []
     client = NotebookClient(
         fresh,
-        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=OnlyThis()),
+        km=kernel_of(python),
         timeout=SECONDS_PER_CELL,
         record_timing=False,
         extra_arguments=["--log-level=ERROR"],
@@ -295,8 +277,23 @@ def execute(
         except DeadKernelError:
             problem = "the kernel died (out of memory?)"
         else:
-            return with_small_pngs(fresh)
+            return normal(with_small_pngs(fresh))
     raise Refused(failure(fresh["cells"], started[-1] if started else 0, problem))
+
+
+def kernel_of(python: str) -> Any:
+    """What nbclient starts the kernel of a Python by, where no kernel has been registered."""
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+
+    class OnlyThis(KernelSpecManager):
+        """Knows one kernel, that of python, and never another one of this machine."""
+
+        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+            command = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            return KernelSpec(argv=command, **KERNEL)
+
+    return AsyncKernelManager(kernel_name="python3", kernel_spec_manager=OnlyThis())
 
 
 def with_small_pngs(nb: dict[str, Any]) -> dict[str, Any]:
@@ -343,8 +340,8 @@ def kernel_environment(profile: str, variables: dict[str, str] | None = None) ->
 
 def failure(cells: list[dict[str, Any]], index: int, problem: str) -> str:
     """A few lines that say which cell failed and how."""
-    source = lines(text(cells[index]["source"]))
-    head = [f"    {line.rstrip()}" for line in source[:3]] + ["    ..."] * (len(source) > 3)
+    source = cells[index]["source"].splitlines()
+    head = [f"    {line}" for line in source[:3]] + ["    ..."] * (len(source) > 3)
     said = [f"  {line}" for line in problem.strip().splitlines()[:6]]
     return "\n".join([f"cell {index + 1} of {len(cells)} failed:", *head, *said])
 
@@ -360,7 +357,7 @@ def code_hash(root: Path, nb: dict[str, Any]) -> str:
             digest.update(path.read_bytes() + b"\0")
     for cell in json.loads(normal_form(nb))["cells"]:
         if cell["cell_type"] == "code" and "bootstrap" not in tags(cell):
-            stored = [text(cell["source"]), cell["outputs"]]
+            stored = ["".join(cell["source"]), cell["outputs"]]
             digest.update(json.dumps(stored, sort_keys=True).encode() + b"\0")
     return digest.hexdigest()
 

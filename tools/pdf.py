@@ -5,6 +5,9 @@ python tools/pdf.py        write it to _build/autoencoders.pdf
 Chromium and not TeX: the pages hold every formula, figure and coloured line as they are to look, so
 that nothing is set a second time, and a browser is a smaller thing to install than TeX. Solutions
 and answers, which are folded on the page, stand in two appendices.
+
+jupyter-book's own pdfhtml builds the book a second time, as one page by Sphinx's singlehtml, and
+prints that: without the numbers of leaves in the contents, without running heads or an appendix.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import pikepdf
 import yaml
 from bs4 import BeautifulSoup, Tag
 
+import repository
 from notebooks import ROOT, Refused
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -68,10 +72,9 @@ FRONT = """<!doctype html>
 
 def parts(root: Path) -> list[tuple[str, list[str]]]:
     """The book's parts in order: the heading, then the names of its pages; the first is ""."""
-    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    found = [("", [toc["root"]])]
-    found += [(p["caption"], [c["file"] for c in p["chapters"]]) for p in toc["parts"]]
-    return found
+    whole = repository.contents(root).root
+    trees = [(str(tree.caption), list(map(str, tree.items))) for tree in whole.subtrees]
+    return [("", [whole.docname]), *trees]
 
 
 def slug(name: str) -> str:

@@ -2,6 +2,11 @@
 
 python tools/portable.py        write them to _build/portable, and a zip of all of them
 python tools/portable.py push   and push them to a branch of their own, from which Colab opens them
+
+What a chapter needs is read from its imports and from those of the modules that these load.
+Python's modulefinder counts imports inside functions too, and follows those of PyTorch. The package
+is no wheel, which setuptools would make: a wheel is compressed file by file, which makes every
+chapter larger.
 """
 
 from __future__ import annotations
@@ -10,7 +15,6 @@ import ast
 import io
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -21,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap import portable_source
+from commands import run
 from course_utils.requirements import TORCH, Requirement
-from notebooks import ROOT, Refused, load, normal_form, store, tags, text
+from notebooks import ROOT, Refused, load, normal_form, plain_python, store, tags
 from repository import address, chapters_of, read, with_bootstrap
 
 BUNDLE = "autoencoders-course"  # the folder in the zip of all chapters, and the zip's name
@@ -94,8 +99,8 @@ def uses(modules: set[str], requirement: Requirement) -> bool:
 
 def code_of(nb: dict[str, Any]) -> ast.Module:
     """The code cells of a notebook as one module, without IPython's commands."""
-    cells = [text(cell["source"]) for cell in nb["cells"] if cell["cell_type"] == "code"]
-    return ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", "\n".join(cells), flags=re.MULTILINE))
+    cells = [cell["source"] for cell in nb["cells"] if cell["cell_type"] == "code"]
+    return ast.parse(plain_python("\n".join(cells)))
 
 
 def imports_of(tree: ast.AST) -> set[str]:
@@ -136,7 +141,7 @@ def portable(nb: dict[str, Any], archive: bytes, root: Path) -> dict[str, Any]:
     carrying = with_bootstrap(nb, portable_source(archive, needs(nb, root)))
     url, branch = address(read(root / "_config.yml"))
     cells = [
-        cell | {"source": with_far_links(text(cell["source"]), url, branch)}
+        cell | {"source": with_far_links(cell["source"], url, branch)}
         if cell["cell_type"] == "markdown"
         else cell
         for cell in carrying["cells"]
@@ -188,12 +193,8 @@ def push(root: Path, folder: Path) -> None:
         variables = {**os.environ, "GIT_INDEX_FILE": str(Path(empty, "index"))}
 
         def git(*words: str) -> str:
-            command = ["git", "-C", str(root), *words]
-            done = subprocess.run(command, env=variables, capture_output=True, text=True)
-            if done.returncode:
-                said = (done.stderr.strip() or "no word").splitlines()[-1]
-                raise Refused(f"git {' '.join(words)[:60]} failed: {said}")
-            return done.stdout.strip()
+            what = f"git {' '.join(words)[:60]}"
+            return run(["git", "-C", str(root), *words], what, env=variables)
 
         for path in sorted(folder.glob("*.ipynb")):
             blob = git("hash-object", "-w", "--no-filters", str(path))

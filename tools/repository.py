@@ -8,6 +8,9 @@ python tools/repository.py --check             say what does not follow from the
 
 Two things follow: the first code cell of every notebook, which installs the package on Colab, and
 the table of chapters in README.md.
+
+PyYAML reads _config.yml and would write it without its comments; ruamel.yaml keeps them, but writes
+lists and the mappings in them in another way. So one value is put into the text as it stands.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from sphinx_external_toc.api import SiteMap
+from sphinx_external_toc.parsing import MalformedError, parse_toc_data
 
 from bootstrap import checkout_source
-from notebooks import ROOT, Refused, heading, load, normal_form, notebooks, store, tags, text
+from notebooks import ROOT, Refused, heading, load, normal_form, notebooks, store, tags
 
 COLAB = "https://colab.research.google.com/github"
 START, END = "<!-- badges:start -->", "<!-- badges:end -->"
@@ -110,7 +115,7 @@ def with_bootstrap(nb: dict[str, Any], source: str) -> dict[str, Any]:
         first = code[0] if code else len(cells)
         return nb | {"cells": [*cells[:first], new, *cells[first:]]}
     old = cells[tagged[0]]
-    if text(old["source"]) == source and not old.get("outputs"):
+    if old["source"] == source and not old.get("outputs"):
         return nb
     return nb | {"cells": [old | new | {"outputs": []} if c is old else c for c in cells]}
 
@@ -140,21 +145,19 @@ def label(path: str, title: str) -> str:
 def chapters_of(root: Path) -> list[tuple[str, str]]:
     """The path and the title of each chapter that _toc.yml lists, in its order."""
     chapters = []
-    for file in files_in(parsed("_toc.yml", read(root / "_toc.yml"))):
+    for file in contents(root):
         path = f"{file.removesuffix('.ipynb')}.ipynb"
         if path.startswith("notebooks/") and (root / path).exists():
             chapters.append((path, heading(load(root / path)["cells"]) or Path(path).stem))
     return chapters
 
 
-def files_in(toc: Any) -> list[str]:
-    """Every `file` of a table of contents, in order."""
-    if isinstance(toc, list):
-        return [file for entry in toc for file in files_in(entry)]
-    if not isinstance(toc, dict):
-        return []
-    own = [toc["file"]] if "file" in toc else []
-    return own + [file for value in toc.values() for file in files_in(value)]
+def contents(root: Path) -> SiteMap:
+    """What _toc.yml says, its pages in order; Refused where it is no table of contents."""
+    try:
+        return parse_toc_data(parsed("_toc.yml", read(root / "_toc.yml")))
+    except MalformedError as error:
+        raise Refused(f"_toc.yml: {error}") from None
 
 
 def with_badges(readme: str, table: str) -> str:

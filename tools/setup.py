@@ -3,6 +3,9 @@
 make runs this and depends on the stamp .venv/.ready-GROUP that it leaves. Any Python may start it:
 one that is too old says so in one line. That is why there is no f-string and no annotation here,
 and nothing but the standard library: Python 2.7 must be able to read this file.
+
+venv and pip do the work. What they lack is ours: one line that says why a set-up cannot go on, a
+set-up that was cut off begun again, two at once kept apart. uv would have to be installed first.
 """
 
 from __future__ import print_function

@@ -7,26 +7,27 @@ Python 3.13. What needs PyTorch runs a second time beside it, with the Python of
 PyTorch: for Linux the package index has the builds for NVIDIA's GPUs alone, which take gigabytes.
 
 Tests of the package are those that import nothing of tools/ and nothing that builds the book.
+
+venv, pip and pytest do the work. tox and nox would run it too, but would have to be told which
+tests need what: here it is read from the imports, so that a new test runs where it belongs.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import elsewhere
 import portable
-from course_utils import data
 from course_utils.requirements import BASE, TORCH
-from elsewhere import PYTORCH, clean_variables, differences, environment, pyenv
-from notebooks import ROOT, Refused, execute, load, normal_form, notebooks
+from elsewhere import PYTORCH, clean_variables, environment, pyenv
+from notebooks import ROOT, Refused, load, notebooks
 
 PYTHONS = {"oldest": "3.10", "newest": "3.13"}
 TESTERS = ("pytest", "hypothesis", "scikit-dimension", *elsewhere.KERNEL)
@@ -70,21 +71,13 @@ def run_tests(root: Path, python: Path, files: list[Path]) -> int:
 
 def run_chapters(root: Path, python: Path) -> int:
     """Run the chapters that need no PyTorch, and compare; how many differ."""
-    failed = 0
-    for path in notebooks(root):
-        nb = load(path)
-        if "torch" in portable.needs(nb, root):
-            continue
-        variables = clean_variables(Path.home()) | {"PYTHONPATH": str(root / "src")}
-        with tempfile.TemporaryDirectory() as work:
-            try:
-                fresh = execute(nb, Path(work), str(python), variables)
-                trouble = differences(nb, json.loads(normal_form(fresh)), data.available("MNIST"))
-            except Refused as refused:
-                trouble = [str(refused)]
-        failed += bool(trouble)
-        print(f"{path.name}: {'; '.join(trouble) or 'as stored'}", flush=True)
-    return failed
+    chapters = {path.name: load(path) for path in notebooks(root)}
+    variables = clean_variables(Path.home()) | {"PYTHONPATH": str(root / "src")}
+    return elsewhere.failures(
+        (name, partial(elsewhere.trial, nb, lambda home: variables, python=str(python)))
+        for name, nb in chapters.items()
+        if "torch" not in portable.needs(nb, root)
+    )
 
 
 def python_of(which: str) -> str:
