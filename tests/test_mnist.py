@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from course_utils import data, mnist, runtime
+from course_utils import data, mirrors, mnist, runtime
 
 rng = np.random.default_rng(0)
 VALUES = {
@@ -90,6 +90,8 @@ class Answer(BaseHTTPRequestHandler):
             content = b"<html>Please log in to the hotel's network</html>"
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
+        if kind == "encoding":
+            self.send_header("Content-Encoding", "gzip")
         self.end_headers()
         if kind == "short" or (kind == "stalled" and name.startswith("t10k-images")):
             self.wfile.write(content[: len(content) // 2])
@@ -98,11 +100,18 @@ class Answer(BaseHTTPRequestHandler):
                 self.server.let_go.wait(20)
             return
         if kind == "drip":
-            for byte in content:
+            for byte in content[:300]:  # 15 seconds, where nobody gives it up
                 self.wfile.write(bytes([byte]))
                 self.wfile.flush()
                 if self.server.let_go.wait(0.05):
-                    return
+                    break
+            return
+        if kind == "slow":
+            for start in range(0, len(content), 2_000):
+                self.wfile.write(content[start : start + 2_000])
+                self.wfile.flush()
+                time.sleep(0.1)
+            return
         self.wfile.write(content)
 
     def log_message(self, *args):
@@ -334,6 +343,26 @@ def test_a_mirror_whose_certificate_fails_is_asked_without_tls(folder, server, m
     assert_whole(folder)
 
 
+def test_a_mirror_that_insists_on_tls_is_asked_twice_and_given_up(folder, monkeypatch):
+    asked = []
+
+    def urlopen(request, **options):
+        asked.append(request.type)
+        raise urllib.error.URLError(ssl.SSLCertVerificationError(1, "no certificates"))
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    use(monkeypatch, "https://127.0.0.1/")
+    with pytest.raises(data.DataUnavailable, match=r"no network \(127.0.0.1: no certificates\)"):
+        data.mnist()
+    assert asked == ["https", "http"]
+
+
+def test_a_mirror_that_takes_gz_for_an_encoding_gives_the_file_too(folder, server, monkeypatch):
+    use(monkeypatch, server.mirror("encoding"))
+    assert_right(data.mnist())
+    assert_whole(folder)
+
+
 # Damage
 
 
@@ -547,7 +576,7 @@ def test_mirrors_that_answer_wrongly_are_not_called_no_network(
 
 @pytest.mark.parametrize("kind", ["silent", "stalled"])
 def test_a_mirror_that_falls_silent_is_not_waited_for(kind, folder, server, monkeypatch):
-    monkeypatch.setattr(mnist, "_PATIENCE", 0.3)
+    monkeypatch.setattr(mirrors, "_PATIENCE", 0.3)
     use(monkeypatch, server.mirror(kind))
     start = time.monotonic()
     with pytest.raises(data.DataUnavailable, match="no network .*(no answer|timed out)"):
@@ -556,7 +585,7 @@ def test_a_mirror_that_falls_silent_is_not_waited_for(kind, folder, server, monk
 
 
 def test_a_mirror_that_drips_is_given_up_and_the_next_one_asked(folder, server, monkeypatch):
-    monkeypatch.setattr(mnist, "_PATIENCE", 0.3)
+    monkeypatch.setattr(mirrors, "_PATIENCE", 0.3)
     use(monkeypatch, server.mirror("drip"), server.mirror("good"))
     start = time.monotonic()
     assert_right(data.mnist())
@@ -569,28 +598,22 @@ def test_a_mirror_that_drips_is_given_up_and_the_next_one_asked(folder, server, 
 
 
 def test_a_mirror_that_is_slow_but_fast_enough_is_not_given_up(folder, server, monkeypatch):
-    monkeypatch.setattr(mnist, "_PATIENCE", 0.05)
-    monkeypatch.setattr(mnist, "_PIECE", 2_000)
-    monkeypatch.setattr(mnist, "_SLOWEST", 100)
-    real = mnist._open
-
-    def slow(url):
-        response = real(url)
-        read = response.read1
-        response.read1 = lambda n: time.sleep(0.1) or read(n)  # 20 000 bytes a second
-        return response
-
-    monkeypatch.setattr(mnist, "_open", slow)
-    use(monkeypatch, server.mirror("good"))
+    monkeypatch.setattr(mirrors, "_PATIENCE", 0.6)
+    monkeypatch.setattr(mirrors, "_SLOWEST", 100)
+    use(monkeypatch, server.mirror("slow"))  # 20 000 bytes a second
+    start = time.monotonic()
     assert_right(data.mnist())
+    assert time.monotonic() - start > 1  # longer than its patience
 
 
 def test_a_look_up_of_a_name_that_takes_minutes_is_not_waited_for(folder, monkeypatch):
     over = threading.Event()
-    monkeypatch.setattr(mnist, "_PATIENCE", 0.3)
+    monkeypatch.setattr(mirrors, "_PATIENCE", 0.3)
     monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **options: over.wait(60))
+    start = time.monotonic()
     with pytest.raises(data.DataUnavailable, match="no answer within 0.3 s"):
         data.mnist()
+    assert time.monotonic() - start < 10
     over.set()
 
 

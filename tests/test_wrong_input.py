@@ -33,6 +33,7 @@ ELSEWHERE = {
     "flat_images": "a record",
     "folder_images": "takes a folder: tests/test_folder_images.py",
     "folders": "takes nothing",
+    "mirrors": "takes addresses: tests/test_mnist.py",
     "mnist": "names of data sets: tests/test_mnist.py",
     "progress": "reads its own file: tests/test_progress.py",
     "recipe": "trains for minutes: tests/test_recipe.py",

@@ -3,8 +3,8 @@
 The files lie as ``torchvision.datasets`` lays them out, so either reads what the other has fetched:
 ``MNIST/raw`` and ``FashionMNIST/raw`` in the folder that the environment variable ``COURSE_DATA``
 names, else in the user's cache. Files under other names, or in a folder near by, are known by
-their size and MD5. Mirrors and checksums of a download are torchvision's. It is
-imported for a download only: that takes seconds, and reading the files takes a few lines of NumPy.
+their size and MD5. Mirrors and checksums of a download are torchvision's. It is imported for a
+download only: that takes seconds, and reading the files takes a few lines of NumPy.
 
 Nothing is read before its size and its MD5 are right. A download is checked in memory, written into
 a private folder and moved to its place in one step. So a file under its own name is whole unless
@@ -12,38 +12,25 @@ somebody else damaged it, whoever was interrupted and however many processes fet
 """
 
 import gzip
-import hashlib
-import http.client
+import math
 import os
-import queue
-import ssl
-import sys
 import tempfile
-import threading
-import time
-import urllib.error
-import urllib.request
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from course_utils import runtime
-from course_utils.bars import tqdm
 from course_utils.console import say
 from course_utils.flat_images import FlatImages
 from course_utils.folders import can_write as _writable
 from course_utils.folders import data_folder as data_folder
+from course_utils.mirrors import NotFetched, fetch, grouped, md5_of
 from course_utils.stroke_digits import SIZE, stroke_digits
 
-_PATIENCE = 10.0  # seconds for a mirror to answer, and for the next piece of a file to arrive
-_SLOWEST = 20_000  # bytes a second that a mirror must keep up, after its first _PATIENCE seconds
-_PIECE = 1 << 16  # bytes read at once
 _DRAWN_AT_ONCE = 2_000  # stroke digits
 
 
@@ -60,23 +47,21 @@ class DataUnavailable(RuntimeError):
 
 
 class _File(NamedTuple):
-    """An uncompressed IDX file: a head of big-endian numbers, then one byte a value."""
+    """An uncompressed IDX file: 4 bytes, the length of each axis in 4 more, then a byte a value."""
 
     shape: tuple[int, ...]
     md5: str
 
     @property
-    def head(self) -> bytes:
-        """Two zeros, 8 for unsigned bytes, the number of axes, then each axis's length."""
-        return bytes([0, 0, 8, len(self.shape)]) + np.array(self.shape, ">i4").tobytes()
+    def head(self) -> int:
+        return 4 + 4 * len(self.shape)
 
     @property
     def size(self) -> int:
-        return len(self.head) + int(np.prod(self.shape))
+        return self.head + math.prod(self.shape)
 
 
-@dataclass(frozen=True)
-class _Source:
+class _Source(NamedTuple):
     """A data set: its name, the class of ``torchvision.datasets`` that knows it, its four files."""
 
     name: str
@@ -88,34 +73,36 @@ class _Source:
         return data_folder() / self.loader / "raw"
 
 
+_SHAPES = {
+    "train-images-idx3-ubyte": (60_000, SIZE, SIZE),
+    "train-labels-idx1-ubyte": (60_000,),
+    "t10k-images-idx3-ubyte": (10_000, SIZE, SIZE),
+    "t10k-labels-idx1-ubyte": (10_000,),
+}
+
+
 def _source(name: str, loader: str, *md5: str) -> _Source:
-    names = [f"{part}-{what}" for part in ("train", "t10k") for what in _KINDS]
-    shapes = ((60_000, SIZE, SIZE), (60_000,), (10_000, SIZE, SIZE), (10_000,))
-    files = [_File(shape, digest) for shape, digest in zip(shapes, md5, strict=True)]
-    return _Source(name, loader, dict(zip(names, files, strict=True)))
+    files = zip(_SHAPES.items(), md5, strict=True)
+    return _Source(name, loader, {file: _File(shape, digest) for (file, shape), digest in files})
 
 
-_KINDS = ("images-idx3-ubyte", "labels-idx1-ubyte")
 _SOURCES = {
-    source.name: source
-    for source in (
-        _source(
-            "MNIST",
-            "MNIST",
-            "6bbc9ace898e44ae57da46a324031adb",
-            "a25bea736e30d166cdddb491f175f624",
-            "2646ac647ad5339dbf082846283269ea",
-            "27ae3e4e09519cfbb04c329615203637",
-        ),
-        _source(
-            "Fashion-MNIST",
-            "FashionMNIST",
-            "f4a8712d7a061bf5bd6d2ca38dc4d50a",
-            "9018921c3c673c538a1fc5bad174d6f9",
-            "8181f5470baa50b63fa0f6fddb340f0a",
-            "15d484375f8d13e6eb1aabb0c3f46965",
-        ),
-    )
+    "MNIST": _source(
+        "MNIST",
+        "MNIST",
+        "6bbc9ace898e44ae57da46a324031adb",
+        "a25bea736e30d166cdddb491f175f624",
+        "2646ac647ad5339dbf082846283269ea",
+        "27ae3e4e09519cfbb04c329615203637",
+    ),
+    "Fashion-MNIST": _source(
+        "Fashion-MNIST",
+        "FashionMNIST",
+        "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "9018921c3c673c538a1fc5bad174d6f9",
+        "8181f5470baa50b63fa0f6fddb340f0a",
+        "15d484375f8d13e6eb1aabb0c3f46965",
+    ),
 }
 
 
@@ -181,13 +168,11 @@ def available(name: str) -> bool:
     Raises:
         ValueError: another name.
     """
-    _known(name)
+    source = _known(name)
     try:
-        _expect_home()
-    except DataUnavailable:
+        return _read_all(source)[0].keys() == source.files.keys()
+    except RuntimeError:  # nothing tells where the home folder is
         return False
-    contents, _ = _read_all(_SOURCES[name])
-    return len(contents) == len(_SOURCES[name].files)
 
 
 def faults(name: str) -> dict[str, str]:
@@ -222,7 +207,7 @@ def _load(source: _Source, fallback: bool, progress: bool) -> FlatImages:
         n_train, _, n_test, _ = (file.shape[0] for file in source.files.values())
         return _stand_in(n_train, n_test)
     values = [
-        np.frombuffer(contents.pop(name), np.uint8, offset=len(file.head)).reshape(file.shape)
+        np.frombuffer(contents.pop(name), np.uint8, offset=file.head).reshape(file.shape)
         for name, file in source.files.items()
     ]
     x_train, x_test = (_rows(images) for images in values[::2])
@@ -246,11 +231,8 @@ def _rows(images: np.ndarray) -> np.ndarray:
 
 def _stand_in(n_train: int, n_test: int) -> FlatImages:
     """Draw stroke digits for a training and a test set."""
-    x_train, y_train = _drawn(n_train, seed=0)
-    x_test, y_test = _drawn(n_test, seed=1)
-    return FlatImages(
-        x_train, y_train, x_test, y_test, height=SIZE, width=SIZE, name="stroke digits"
-    )
+    sets = *_drawn(n_train, seed=0), *_drawn(n_test, seed=1)
+    return FlatImages(*sets, height=SIZE, width=SIZE, name="stroke digits")
 
 
 def _drawn(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -273,7 +255,7 @@ def _contents(source: _Source, progress: bool) -> dict[str, bytes]:
     lost = [name for name in faults if name not in contents]
     try:
         contents |= _fetch_all(source, lost, progress)
-    except _NotFetched as error:
+    except NotFetched as error:
         raise _unavailable(source, faults, error) from error
     for name in faults.keys() - lost:  # the .gz is whole: enough to read, if not to mend
         try:
@@ -327,7 +309,7 @@ def _found_near(source: _Source, names: list[str]) -> dict[str, bytes]:
                 content = path.read_bytes() if path.stat().st_size in sizes else b""
         except (OSError, EOFError, zlib.error):
             continue
-        if len(content) in sizes and (name := by_md5.get(_md5(content))):
+        if len(content) in sizes and (name := by_md5.get(md5_of(content))):
             found[name] = content
     return found
 
@@ -354,7 +336,7 @@ def _read(path: Path, file: _File) -> bytes | str:
     try:
         size = path.stat().st_size
         if path.suffix != ".gz" and size != file.size:
-            return f"has {_grouped(size)} bytes in place of {_grouped(file.size)}"
+            return f"has {grouped(size)} bytes in place of {grouped(file.size)}"
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
@@ -364,32 +346,12 @@ def _read(path: Path, file: _File) -> bytes | str:
         return "is damaged: its .gz cannot be unpacked"
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
-    if _md5(content) != file.md5:
+    if md5_of(content) != file.md5:
         return f"is damaged: {path.name} has another MD5"
     return content
 
 
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def _grouped(n: int) -> str:
-    return f"{n:,}".replace(",", " ")
-
-
 # Fetching
-
-
-class _NotFetched(Exception):
-    """Why a file was not fetched, what to do, and what each mirror said."""
-
-    def __init__(self, reason: str, advice: str, details: str = "") -> None:
-        super().__init__(reason)
-        self.reason, self.advice, self.details = reason, advice, details
-
-
-class _NotTheFile(OSError):
-    """A mirror answered with something else."""
 
 
 def _fetch_all(source: _Source, names: list[str], progress: bool) -> dict[str, bytes]:
@@ -399,23 +361,23 @@ def _fetch_all(source: _Source, names: list[str], progress: bool) -> dict[str, b
         return contents
     another = "let the environment variable COURSE_DATA name a folder that can be written"
     if not _writable(source.folder):
-        raise _NotFetched("the folder cannot be written", another)
+        raise NotFetched("the folder cannot be written", another)
     try:
         mirrors, checksums = _catalogue(source)
     except ImportError as error:
         advice = "install torchvision, which knows the mirrors (pip install torchvision)"
-        raise _NotFetched("torchvision cannot be imported", advice, str(error)) from error
+        raise NotFetched("torchvision cannot be imported", advice, str(error)) from error
     for name in names:
-        zipped = _fetch(f"{name}.gz", checksums[f"{name}.gz"], mirrors, source.name, progress)
+        zipped = fetch(f"{name}.gz", checksums[f"{name}.gz"], mirrors, source.name, progress)
         contents[name] = gzip.decompress(zipped)
-        if _md5(contents[name]) != source.files[name].md5:
+        if md5_of(contents[name]) != source.files[name].md5:
             advice = "update course_utils and torchvision"
-            raise _NotFetched(f"torchvision's mirrors have another {name}", advice)
+            raise NotFetched(f"torchvision's mirrors have another {name}", advice)
         try:
             _store(source.folder / name, contents[name])
         except OSError as error:
             if isinstance(_read(source.folder / name, source.files[name]), str):
-                raise _NotFetched("the folder cannot be written", another, str(error)) from error
+                raise NotFetched("the folder cannot be written", another, str(error)) from error
             # Another process has just put the file there, and on Windows still holds it.
     return contents
 
@@ -424,103 +386,6 @@ def _catalogue(source: _Source) -> tuple[list[str], dict[str, str]]:
     """Return torchvision's mirrors and its MD5 of each ``.gz`` file."""
     loader = getattr(runtime.torchvision().datasets, source.loader)
     return list(loader.mirrors), dict(loader.resources)
-
-
-def _fetch(filename: str, md5: str, mirrors: list[str], title: str, progress: bool) -> bytes:
-    """Return a ``.gz`` file from the first mirror that has it whole.
-
-    A mirror that fails moves to the end of ``mirrors``: the next file asks it last.
-    """
-    failures: list[tuple[str, Exception]] = []
-    for mirror in mirrors.copy():
-        try:
-            content = _get(mirror + filename, f"{title} {filename}", progress)
-            if _md5(content) != md5:
-                raise _NotTheFile(f"what came, {_grouped(len(content))} bytes, is not the file")
-            return content
-        except (OSError, http.client.HTTPException) as error:
-            failures.append((mirror, error))
-            if isinstance(error, urllib.error.HTTPError):
-                error.close()  # it holds the connection
-            mirrors.append(mirrors.pop(mirrors.index(mirror)))
-    details = "; ".join(f"{urlsplit(mirror).netloc}: {_words(e)}" for mirror, e in failures)
-    answered = (_NotTheFile, urllib.error.HTTPError, http.client.HTTPException)
-    if any(isinstance(error, answered) for _, error in failures):
-        raise _NotFetched(f"no mirror gave {filename} whole", "try again later", details)
-    raise _NotFetched("no network", "try again online", details)
-
-
-def _get(url: str, title: str, progress: bool) -> bytes:
-    """Return what is at an address; a bar on stdout tells how far it is, and vanishes."""
-    content = bytearray()
-    with (
-        _open(url) as response,
-        tqdm(
-            desc=title,
-            total=response.length,
-            file=sys.stdout,
-            leave=False,
-            disable=not progress,
-            unit="B",
-            unit_scale=True,
-        ) as bar,
-    ):
-        expected = response.length  # counts down while one reads
-        start = time.monotonic()
-        while piece := response.read1(_PIECE):  # what is there: read() would wait for a whole piece
-            content += piece
-            bar.update(len(piece))
-            if len(content) < _SLOWEST * (time.monotonic() - start - _PATIENCE):
-                raise TimeoutError(f"slower than {_grouped(_SLOWEST)} bytes a second")
-    if expected is not None and len(content) < expected:
-        came = f"{_grouped(len(content))} of {_grouped(expected)} bytes"
-        raise _NotTheFile(f"the connection ended after {came}")
-    return bytes(content)
-
-
-def _open(url: str) -> http.client.HTTPResponse:
-    """Open an address, without TLS where certificates fail: some Pythons have none.
-
-    The checksum guards the file either way.
-    """
-    try:
-        return _ask(url)
-    except urllib.error.URLError as error:
-        if not isinstance(error.reason, ssl.SSLError):
-            raise
-        return _ask(url.replace("https:", "http:", 1))
-
-
-def _ask(url: str) -> http.client.HTTPResponse:
-    """Open an address, within ``_PATIENCE`` seconds in all.
-
-    The time limit of ``urlopen`` alone holds for each of a host's addresses in turn, and not for
-    the look-up of its name. A thread that nobody waits for any longer ends by itself.
-    """
-    answers: queue.SimpleQueue = queue.SimpleQueue()
-    request = urllib.request.Request(url, headers={"User-Agent": "course-utils"})
-
-    def open_() -> None:
-        try:
-            answers.put(urllib.request.urlopen(request, timeout=_PATIENCE))
-        except Exception as error:
-            answers.put(error)
-
-    threading.Thread(target=open_, daemon=True).start()
-    try:
-        answer = answers.get(timeout=_PATIENCE)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {_PATIENCE:g} s") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def _words(error: Exception) -> str:
-    """Say in a few words what went wrong: urllib wraps the error that tells."""
-    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
-        error = error.reason if isinstance(error.reason, Exception) else error
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _store(path: Path, content: bytes) -> None:
@@ -532,7 +397,7 @@ def _store(path: Path, content: bytes) -> None:
         os.replace(part, path)
 
 
-def _unavailable(source: _Source, faults: dict[str, str], why: _NotFetched) -> DataUnavailable:
+def _unavailable(source: _Source, faults: dict[str, str], why: NotFetched) -> DataUnavailable:
     wrong = "; ".join(f"{name} {fault}" for name, fault in faults.items())
     damaged = [f"{name} {fault}" for name, fault in faults.items() if fault != _MISSING]
     if len(faults) == len(source.files) and not damaged:
