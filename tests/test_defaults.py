@@ -6,7 +6,7 @@ import inspect
 import pytest
 
 DEFAULTS = {
-    "vae.small": {"negative_elbo": {"beta": 1.0}},
+    "vae.elbo": {"negative_elbo": {"beta": 1.0}},
     "vae.likelihoods": {
         "Gaussian": {"c": 1.0, "learned": False},
         "Laplace": {"b": 1.0, "learned": False},

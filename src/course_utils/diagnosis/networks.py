@@ -8,7 +8,7 @@ from torch import Tensor
 
 from course_utils.diagnosis.faults import finding
 from course_utils.diagnosis.probe import Finding, Probe, has, rows_of
-from course_utils.vae.small import kl_divergence, reparameterize
+from course_utils.vae.elbo import kl_divergence, reparameterize
 
 LEAST_MEAN, LEAST_LOGVAR = 2.0, -1.5  # a code must reach ±2, two of the prior's widths, and σ < 1/2
 
