@@ -415,6 +415,12 @@ def test_two_faults_at_once_are_both_named(name, binary):
     assert set(names(seeded(lambda: build(*SIZES)), binary[:100], loss=loss)) == expected
 
 
+def reconstruction_summed(model, x, generator):
+    recon_x, mu, logvar = model(x, generator)
+    errors = F.binary_cross_entropy(recon_x, x, reduction="sum")
+    return errors + kl_divergence(mu, logvar).mean()
+
+
 # Manners -------------------------------------------------------------------------------------
 def test_the_model_and_all_random_numbers_are_as_before(binary):
     model = seeded(lambda: ward.SeesThePixels(*SIZES))
@@ -448,6 +454,47 @@ def test_the_same_seed_gives_the_same_findings(binary):
     first = diagnose(model, binary[:50], seed=3)
     torch.rand(7)
     assert diagnose(model, binary[:50], seed=3) == first and first
+
+
+class CountsRows(VAE):
+    """Notes how many rows it is given at once."""
+
+    seen: list[int] = []  # of the class, so that copies of a model share it
+
+    def encode(self, x):
+        self.seen.append(len(x))
+        return super().encode(x)
+
+    def decode(self, z):
+        self.seen.append(len(z))
+        return super().decode(z)
+
+    def log_likelihood(self, x, z):
+        self.seen.append(len(x))
+        return super().log_likelihood(x, z)
+
+    def forward(self, x, generator=None):
+        self.seen.append(len(x))
+        return super().forward(x, generator)
+
+
+@pytest.mark.parametrize("loss", [vae_loss, reconstruction_summed])
+def test_no_more_rows_at_a_time_than_allowed_and_the_same_findings(loss, grey):
+    model = seeded(lambda: CountsRows(*SIZES))
+    CountsRows.seen.clear()
+    whole = diagnose(model, grey[:300], loss=loss)
+    assert max(CountsRows.seen) > 64
+    CountsRows.seen.clear()
+    bounded = diagnose(model, grey[:300], loss=loss, max_rows=64)
+    assert max(CountsRows.seen) == 64
+    assert bounded == whole  # with the same numbers: n is that of the batch
+    assert "the rows after the first 64" in str(bounded) and "the rows" not in str(whole)
+
+
+@pytest.mark.parametrize("max_rows", [63, 0, -1, 100.0])
+def test_fewer_rows_at_a_time_than_the_experiments_need_are_refused(max_rows, grey):
+    with pytest.raises((ValueError, TypeError), match="max_rows"):
+        diagnose(VAE(*SIZES), grey[:80], max_rows=max_rows)
 
 
 class KeepsItsCode(VAE):

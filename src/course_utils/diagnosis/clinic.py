@@ -59,7 +59,7 @@ def diagnose(
         loss: ``loss(model, x, generator)``, as for ``training.fit``; None: do not test one.
         beta: the weight of the KL that is meant.
         max_rows: rows that go through the model at a time, at least 64; bounds the memory. Of a
-            longer batch the first ones are examined, and the last line says so.
+            longer batch that many are examined, the first ones, and the last line says so.
         seed: of the experiments. The same seed, the same findings.
 
     Returns:

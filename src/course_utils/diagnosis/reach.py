@@ -120,8 +120,8 @@ def _half_of_it(probe: Probe, target: tuple[float, float]) -> bool:
 def check_probabilities(probe: Probe) -> Iterator[Finding]:
     """Look for outputs outside [0, 1] of a decoder that is said to give probabilities."""
     mu = probe.model.encode(probe.x)[0]
-    wide = 3 * torch.randn(256, probe.k, dtype=mu.dtype)
-    said = probe.model.decode(torch.cat([mu, wide]))
+    wide = 3 * torch.randn(min(256, probe.max_rows), probe.k, dtype=mu.dtype)
+    said = torch.cat([probe.model.decode(z) for z in (mu, wide)])
     share = float(((said < 0) | (said > 1)).double().mean())
     if share > 0:
         text = f"{share:.0%} of the decoder's outputs are no probabilities: {float(said.min()):.2f}"
@@ -134,7 +134,8 @@ def check_heads(probe: Probe) -> Iterator[Finding]:
     """Look for activations on the heads: numbers that are bounded, widths that are zero."""
     x, dice = probe.x, torch.Generator().manual_seed(0)
     noise = torch.randn(x.shape, generator=dice, dtype=x.dtype)
-    mean, width = probe.model.encode(torch.cat([x, x.mean() + 3 * x.std() * noise]))
+    said = [probe.model.encode(part) for part in (x, x.mean() + 3 * x.std() * noise)]
+    mean, width = (torch.cat(parts) for parts in zip(*said, strict=True))
     a_width = probe.drawn_as in ("σ", "σ²")
     nothing = torch.isneginf(width) | ((width == 0) & a_width)
     if bool(nothing.any()):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils.diagnosis.faults import Finding, finding
-from course_utils.diagnosis.probe import Probe, catch_code, rows_of, run_forward, run_loss
+from course_utils.diagnosis.probe import Probe, catch_code, run_forward, run_loss
 
 LEVELS = (-4.0, -2.5, -1.0, 0.7, 1.5, 2.5)  # of logvar: far from 0, where most widths agree
 POSITIVE = (0.02, 0.08, 0.3, 0.9, 2.0, 4.0)  # for a head that is never negative
@@ -56,7 +56,7 @@ def check_sampler(probe: Probe, where: str) -> Iterator[Finding]:
     mu = (3 * torch.randn(n, k, generator=dice, dtype=dtype)).requires_grad_()
     place = torch.randint(len(levels), (n, k), generator=dice)
     head = torch.tensor(levels, dtype=dtype)[place].requires_grad_()
-    draw = partial(_draw, probe, where)
+    draw = partial(_draw, probe, where, probe.rows(n))
     z, another = draw(mu, head, 1), draw(mu, head, 2)
     if z is None or another is None:
         probe.untested.append(f"the noise in {where}: it does not decode one code a row of encode")
@@ -76,22 +76,24 @@ def check_sampler(probe: Probe, where: str) -> Iterator[Finding]:
         yield from _gradients(z, mu, head, draw)
 
 
-def _draw(probe: Probe, where: str, mu: Tensor, head: Tensor, seed: int) -> Tensor | None:
-    """Draw a code for each row of mu and head, as many at a time as the model takes."""
+def _draw(
+    probe: Probe, where: str, x: Tensor, mu: Tensor, head: Tensor, seed: int
+) -> Tensor | None:
+    """Draw a code for each row of mu and head, for as many at a time as x has rows."""
 
-    def in_parts(size: int) -> Tensor | None:
-        x, parts = rows_of(probe.x, size), []
-        for start in range(0, len(mu), size):
-            rows = torch.arange(start, start + size) % len(mu)  # the last part goes round
+    def in_parts(x: Tensor) -> Tensor | None:
+        parts = []
+        for start in range(0, len(mu), len(x)):
+            rows = torch.arange(start, start + len(x)) % len(mu)  # the last part goes round
             run = partial(_run, probe, where, x, 1000 * probe.seed + seed + 10 * start)
             parts.append(catch_code(run, probe.model, mu[rows], head[rows]))
         known = [part for part in parts if part is not None]
         return torch.cat(known)[: len(mu)] if len(known) == len(parts) else None
 
     try:
-        return in_parts(min(len(mu), probe.max_rows))
+        return in_parts(x)
     except Exception:  # a model that takes one number of rows only: the caller's, many times
-        return in_parts(len(probe.x))
+        return in_parts(probe.x)
 
 
 def _run(probe: Probe, where: str, x: Tensor, seed: int, model: nn.Module) -> Any:
