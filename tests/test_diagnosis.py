@@ -588,6 +588,18 @@ def test_a_loss_that_is_nan_is_a_finding(binary):
     assert names(VAE(*SIZES), binary[:20], loss=nan_loss) == ["not finite"]
 
 
+class NanLikelihood(VAE):
+    def log_likelihood(self, x, z):
+        return super().log_likelihood(x, z) * float("nan")
+
+
+def test_a_log_likelihood_that_is_nan_makes_no_library_complain(binary, capfd):
+    assert names(VAE(*SIZES), binary[:20]) == []
+    report = diagnose(NanLikelihood(*SIZES), binary[:20])
+    assert report == [] and "INTERNAL" not in str(report)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("batch", [np.ones((3, 64)), torch.ones(64), torch.ones(1, 64)])
 def test_a_batch_that_is_none_is_refused(batch):
     with pytest.raises(ValueError, match="batch must be a tensor"):

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from course_utils.diagnosis import density, networks, reach
 from course_utils.diagnosis.balance import check_loss
+from course_utils.diagnosis.calls import has, private_copy, quiet_random_numbers, seed_all
 from course_utils.diagnosis.faults import Finding, finding
-from course_utils.diagnosis.probe import Probe, has, private_copy, quiet_random_numbers, seed_all
+from course_utils.diagnosis.probe import Probe
 from course_utils.diagnosis.report import Report
 from course_utils.diagnosis.running import first_line, first_trouble, raised
 from course_utils.diagnosis.sampler import check_sampler

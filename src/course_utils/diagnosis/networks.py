@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from course_utils.diagnosis.calls import has
 from course_utils.diagnosis.faults import Finding, finding
-from course_utils.diagnosis.probe import TINY, Probe, has
+from course_utils.diagnosis.probe import TINY, Probe
 from course_utils.vae.elbo import kl_divergence, reparameterize
 
 

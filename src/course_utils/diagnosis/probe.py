@@ -1,19 +1,13 @@
 """A model whose encoder says what we want, so that one part can be watched at a time."""
 
-import copy
-import inspect
 import math
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from course_utils.diagnosis.calls import run_loss, stand_in
 from course_utils.training import Loss
 
 ANYWHERE = (-math.inf, math.inf)
@@ -189,64 +183,6 @@ class Probe:
         return Answer(float(loss.detach()), a, b, c, d, heard[0], heard[1], others)
 
 
-# Parts of ours ----------------------------------------------------------------------------------
-def stand_in(
-    model: nn.Module,
-    encode: Callable[[], tuple[Tensor, Tensor]],
-    decode: Callable[[Tensor], Tensor],
-    log_likelihood: Callable[[Tensor], Tensor],
-) -> nn.Module:
-    """Return a shallow copy of ``model``, its weights shared, whose parts say what we want.
-
-    ``decode`` and ``log_likelihood`` get the codes; other arguments of the methods are dropped.
-    """
-    methods: dict[str, Callable[..., Any]] = {
-        "encode": lambda *args, **options: encode(),
-        "decode": lambda z, *rest, **options: decode(z),
-        "log_likelihood": lambda x, z, *rest, **options: log_likelihood(z),
-    }
-    twin = copy.copy(model)
-    for name, method in methods.items():
-        if has(model, name):  # also where the model has a submodule of that name
-            object.__setattr__(twin, name, method)
-    return twin
-
-
-class CodeCaught(Exception):
-    """A code on its way to the decoder; nothing after it is computed."""
-
-    def __init__(self, z: Tensor) -> None:
-        super().__init__("the code was caught")
-        self.z = z
-
-
-def catch_code(
-    run: Callable[[nn.Module], Any], model: nn.Module, mu: Tensor, head: Tensor
-) -> Tensor | None:
-    """Return the code that ``run`` decodes when the encoder says (mu, head); None if it does not.
-
-    Args:
-        run: calls a model, or a loss of it.
-        model: whose encoder is replaced.
-        mu, head: (n, k), what the encoder says.
-    """
-
-    def catch(z: Tensor) -> Tensor:
-        raise CodeCaught(z)
-
-    try:
-        run(stand_in(model, lambda: (mu, head), catch, catch))
-    except CodeCaught as caught:
-        return caught.z if caught.z.shape == mu.shape else None
-    return None
-
-
-# Small things -----------------------------------------------------------------------------------
-def has(model: object, name: str) -> bool:
-    """Tell whether there is such a method."""
-    return callable(getattr(model, name, None))
-
-
 def rows_of(batch: Tensor, n: int) -> Tensor:
     """Return n rows, those of ``batch`` over and over."""
     return batch[torch.arange(n) % len(batch)]
@@ -254,53 +190,9 @@ def rows_of(batch: Tensor, n: int) -> Tensor:
 
 def explain(parts: list[Tensor], y: Tensor) -> tuple[list[float], float]:
     """Fit y by a weighted sum of parts of its shape: the weights, and the share that is left."""
-    columns = torch.stack([part.flatten() for part in parts], dim=1)
-    y = y.flatten()
+    columns, y = torch.stack([part.flatten() for part in parts], dim=1), y.flatten()
+    if not bool(columns.isfinite().all() & y.isfinite().all()):  # LAPACK would print an error
+        return [math.nan] * len(parts), math.nan
     weights = torch.linalg.lstsq(columns, y[:, None]).solution[:, 0]
     left = float((columns @ weights - y).norm()) / max(float(y.norm()), TINY)
     return weights.tolist(), left
-
-
-# Calls that leave no trace ----------------------------------------------------------------------
-def run_loss(loss: Loss, model: nn.Module, x: Tensor, seed: int) -> Tensor:
-    """Call the loss with a generator of this seed, after all others got it too."""
-    seed_all(seed)
-    return loss(model, x, torch.Generator().manual_seed(seed))
-
-
-def run_forward(model: nn.Module, x: Tensor, seed: int) -> Any:
-    """Call ``model(x)``, with a generator where ``forward`` takes one."""
-    seed_all(seed)  # for a sampler that takes no notice of it
-    if "generator" in inspect.signature(model.forward).parameters:
-        return model(x, generator=torch.Generator().manual_seed(seed))
-    return model(x)
-
-
-def seed_all(seed: int) -> None:
-    """Seed the global generators of PyTorch (on the CPU), NumPy and Python."""
-    torch.default_generator.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
-
-
-def private_copy(model: nn.Module) -> nn.Module:
-    """Return a deep copy on the CPU; tensors that PyTorch refuses to copy are detached first."""
-    memo: dict[int, Any] = {}
-    for part in model.modules():
-        for value in vars(part).values():
-            if isinstance(value, Tensor) and value.grad_fn is not None:
-                memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(model, memo).cpu()
-
-
-@contextmanager
-def quiet_random_numbers(seed: int) -> Iterator[None]:
-    """Seed all global generators inside the block; leave them as they were."""
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        seed_all(seed)
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from course_utils.diagnosis.calls import has
 from course_utils.diagnosis.faults import Finding, finding
-from course_utils.diagnosis.probe import Probe, has
+from course_utils.diagnosis.probe import Probe
 
 LEAST_MEAN, LEAST_LOGVAR = 2.0, -1.5  # a code must reach ±2, two of the prior's widths, and σ < 1/2
 

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from course_utils.diagnosis.calls import has, run_forward, run_loss
 from course_utils.diagnosis.faults import Finding, finding
-from course_utils.diagnosis.probe import Probe, has, run_forward, run_loss
+from course_utils.diagnosis.probe import Probe
 
 
 class Trouble(Exception):

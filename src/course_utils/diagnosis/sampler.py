@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_utils.diagnosis.calls import catch_code, run_forward, run_loss
 from course_utils.diagnosis.faults import Finding, finding
-from course_utils.diagnosis.probe import Probe, catch_code, run_forward, run_loss
+from course_utils.diagnosis.probe import Probe
 
 LEVELS = (-4.0, -2.5, -1.0, 0.7, 1.5, 2.5)  # of logvar: far from 0, where most widths agree
 POSITIVE = (0.02, 0.08, 0.3, 0.9, 2.0, 4.0)  # for a head that is never negative
