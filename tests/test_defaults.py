@@ -6,7 +6,9 @@ import inspect
 import pytest
 
 DEFAULTS = {
-    "vae.small": {"negative_elbo": {"beta": 1.0}},
+    "diagnosis.balance": {"effective_beta": {"reconstruction": "sum", "kl": "sum", "beta": 1.0}},
+    "diagnosis.clinic": {"diagnose": {"beta": 1.0, "max_rows": 4096, "seed": 0}},
+    "vae.elbo": {"negative_elbo": {"beta": 1.0}},
     "vae.likelihoods": {
         "Gaussian": {"c": 1.0, "learned": False},
         "Laplace": {"b": 1.0, "learned": False},
@@ -62,8 +64,11 @@ DEFAULTS = {
 }
 
 
-NONE = ("gaussians", "vae.dense", "vae.weights", "numpy_nn.layers", "numpy_nn.losses")
-NONE += ("autoencoders.denoising",)  # no defaults that are numbers, texts or truth values
+NONE = ("gaussians", "vae.dense", "vae.small", "vae.weights", "numpy_nn.layers")
+NONE += (
+    "numpy_nn.losses",
+    "autoencoders.denoising",
+)  # no defaults that are numbers, texts or truth values
 IN_NUMPY = ("numpy_", "gaussians", "manifold", "disentanglement", "exercises")
 
 

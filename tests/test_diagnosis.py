@@ -415,6 +415,12 @@ def test_two_faults_at_once_are_both_named(name, binary):
     assert set(names(seeded(lambda: build(*SIZES)), binary[:100], loss=loss)) == expected
 
 
+def reconstruction_summed(model, x, generator):
+    recon_x, mu, logvar = model(x, generator)
+    errors = F.binary_cross_entropy(recon_x, x, reduction="sum")
+    return errors + kl_divergence(mu, logvar).mean()
+
+
 # Manners -------------------------------------------------------------------------------------
 def test_the_model_and_all_random_numbers_are_as_before(binary):
     model = seeded(lambda: ward.SeesThePixels(*SIZES))
@@ -448,6 +454,60 @@ def test_the_same_seed_gives_the_same_findings(binary):
     first = diagnose(model, binary[:50], seed=3)
     torch.rand(7)
     assert diagnose(model, binary[:50], seed=3) == first and first
+
+
+class CountsRows(VAE):
+    """Notes how many rows it is given at once."""
+
+    seen: list[int] = []  # of the class, so that copies of a model share it
+
+    def encode(self, x):
+        self.seen.append(len(x))
+        return super().encode(x)
+
+    def decode(self, z):
+        self.seen.append(len(z))
+        return super().decode(z)
+
+    def log_likelihood(self, x, z):
+        self.seen.append(len(x))
+        return super().log_likelihood(x, z)
+
+    def forward(self, x, generator=None):
+        self.seen.append(len(x))
+        return super().forward(x, generator)
+
+
+class CountsRowsWithoutSigmoid(CountsRows, ward.NoSigmoid):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("build", "loss"),
+    [(CountsRows, vae_loss), (CountsRows, reconstruction_summed), (CountsRowsWithoutSigmoid, None)],
+)
+def test_no_more_rows_at_a_time_than_allowed_and_the_same_faults(build, loss, grey):
+    model = seeded(lambda: build(*SIZES))
+    CountsRows.seen.clear()
+    whole = names(model, grey[:300], loss=loss)
+    assert max(CountsRows.seen) > 64
+    CountsRows.seen.clear()
+    assert names(model, grey[:300], loss=loss, max_rows=64) == whole
+    assert max(CountsRows.seen) == 64
+
+
+def test_of_a_batch_that_is_cut_the_whole_number_of_rows_counts(grey):
+    model = seeded(lambda: VAE(*SIZES))
+    (whole,) = diagnose(model, grey[:300], loss=reconstruction_summed)
+    cut = diagnose(model, grey[:300], loss=reconstruction_summed, max_rows=64)
+    assert cut == [whole] and "n = 300" in whole.evidence
+    assert "the rows after the first 64" in str(cut)
+
+
+@pytest.mark.parametrize("max_rows", [63, 0, -1, 100.0])
+def test_fewer_rows_at_a_time_than_the_experiments_need_are_refused(max_rows, grey):
+    with pytest.raises((ValueError, TypeError), match="max_rows"):
+        diagnose(VAE(*SIZES), grey[:80], max_rows=max_rows)
 
 
 class KeepsItsCode(VAE):
@@ -526,6 +586,18 @@ def test_a_model_that_fails_is_a_finding_and_not_an_error(build, loss, expected,
 
 def test_a_loss_that_is_nan_is_a_finding(binary):
     assert names(VAE(*SIZES), binary[:20], loss=nan_loss) == ["not finite"]
+
+
+class NanLikelihood(VAE):
+    def log_likelihood(self, x, z):
+        return super().log_likelihood(x, z) * float("nan")
+
+
+def test_a_log_likelihood_that_is_nan_makes_no_library_complain(binary, capfd):
+    assert names(VAE(*SIZES), binary[:20]) == []
+    report = diagnose(NanLikelihood(*SIZES), binary[:20])
+    assert report == [] and "INTERNAL" not in str(report)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("batch", [np.ones((3, 64)), torch.ones(64), torch.ones(1, 64)])

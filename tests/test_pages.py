@@ -33,6 +33,14 @@ def test_the_index_of_mistakes_is_the_table_by_which_diagnose_works() -> None:
     assert sorted(found) == sorted(expected)
 
 
+def test_the_example_of_the_index_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
+    vae = pytest.importorskip("course_utils.vae")
+    block = re.findall(r"```python\n(.*?)```", (BOOK / "mistakes.md").read_text("utf-8"), re.S)[0]
+    exec(block, {"model": vae.VAE(8, 6, 2), "x": torch.rand(20, 8), "loss": vae.negative_elbo})
+    assert "not tested: " in capsys.readouterr().out
+
+
 def test_the_index_explains_every_experiment() -> None:
     page = (BOOK / "mistakes.md").read_text("utf-8").partition("## The tests")[2]
     used = {name for fault in FAULTS.values() for name in fault.experiment.split(", ")}

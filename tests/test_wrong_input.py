@@ -349,13 +349,13 @@ CALLS = {
     "vae.dense.Encoder": dict,
     "vae.dense.Decoder": dict,
     "vae.dense.hidden_layers": lambda: dict(sizes=(6, 5, 2), activation=nn.ReLU),
+    "vae.elbo.reparameterize": lambda: dict(mu=t(4, 2), logvar=t(4, 2), generator=noise()),
+    "vae.elbo.kl_divergence": lambda: dict(mu=t(4, 2), logvar=t(4, 2)),
+    "vae.elbo.negative_elbo": lambda: dict(model=small_vae(), x=t(4, 6), beta=2.0),
     "vae.likelihoods.Bernoulli": dict,
     "vae.likelihoods.Gaussian": lambda: dict(c=0.1),
     "vae.likelihoods.Laplace": lambda: dict(b=0.1),
     "vae.small.SmallVAE": lambda: dict(sizes=(6, 5, 2)),
-    "vae.small.reparameterize": lambda: dict(mu=t(4, 2), logvar=t(4, 2), generator=noise()),
-    "vae.small.kl_divergence": lambda: dict(mu=t(4, 2), logvar=t(4, 2)),
-    "vae.small.negative_elbo": lambda: dict(model=small_vae(), x=t(4, 6), beta=2.0),
     "vae.weights.load_weights": lambda: dict(model=small_vae(), state=small_vae().state_dict()),
 }
 

@@ -45,7 +45,7 @@ class Mistake:
 
     Attributes:
         name: what was done wrong, in words.
-        where: the id of a cell of the chapter, or a file of the package such as "vae/small.py".
+        where: the id of a cell of the chapter, or a file of the package such as "vae/elbo.py".
         old: text that stands there exactly once.
         new: what stands there instead.
         breaks: beginnings of the claims that must fail, as `verify` prints them.

@@ -60,6 +60,7 @@ LIMIT = 300.0  # seconds for the tests of one change; a change may make a loop e
 # What is changed, and the tests that should notice; the first of them notice most.
 TESTS = {
     "gaussians": "gaussians evaluation disentanglement numpy_vae defaults",
+    "vae.elbo": "chapter10 vae defaults",
     "vae.small": "chapter10 vae defaults",
     "vae.dense": "vae rows defaults",
     "vae.likelihoods": "vae rows defaults",

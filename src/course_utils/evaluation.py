@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from course_utils.arguments import named_errors
 from course_utils.rows import as_rows
 from course_utils.shapes import expect_finite, expect_shapes, expect_whole
-from course_utils.vae.small import kl_divergence, reparameterize
+from course_utils.vae.elbo import kl_divergence, reparameterize
 
 
 @dataclass(frozen=True, eq=False)

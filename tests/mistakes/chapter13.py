@@ -41,7 +41,7 @@ MISTAKES = [
     ),
     Mistake(
         "the ½ of the KL dropped (package)",
-        "vae/small.py",
+        "vae/elbo.py",
         "return 0.5 * (mu**2 + torch.exp(logvar) - 1 - logvar).sum(dim=1)",
         "return (mu**2 + torch.exp(logvar) - 1 - logvar).sum(dim=1)",
         ("13.1 by hand", "13.1 its second line", "13.2 the tutorial's loss", "13.2 fc_mu"),

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from course_utils.training import Loss
 from course_utils.vae.dense import VAE
-from course_utils.vae.small import kl_divergence
+from course_utils.vae.elbo import kl_divergence
 
 
 def vae_loss(

@@ -1,130 +1,29 @@
 """A model whose encoder says what we want, so that one part can be watched at a time."""
 
-import copy
-import inspect
 import math
-import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.console import as_shown
+from course_utils.diagnosis.calls import run_loss, stand_in
 from course_utils.training import Loss
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One fault.
-
-    Attributes:
-        name: of the fault; always the same for the same fault.
-        evidence: what was measured, with numbers.
-        mend: what to do.
-    """
-
-    name: str
-    evidence: str
-    mend: str
-
-    def __str__(self) -> str:
-        return as_shown(f"{self.name}: {self.evidence}")
-
-    def __repr__(self) -> str:  # print(diagnose(...)) must work on any console too
-        return as_shown(f"Finding({self.name!r}, {self.evidence!r}, {self.mend!r})")
-
-
-class Report(list[Finding]):
-    """The findings, causes first, with what else is to be said. Prints one line each.
-
-    Attributes:
-        notes: what is unusual and no fault.
-        untested: what could not be tested here, and why. The last line says it.
-    """
-
-    def __init__(
-        self, found: Iterable[Finding], notes: Iterable[str] = (), untested: Iterable[str] = ()
-    ) -> None:
-        first: dict[str, Finding] = {}
-        for finding in found:
-            first.setdefault(finding.name, finding)
-        super().__init__(first.values())
-        self.notes, self.untested = list(dict.fromkeys(notes)), list(dict.fromkeys(untested))
-
-    def __str__(self) -> str:
-        lines = [str(finding) for finding in self] or ["no finding in what was tested"]
-        lines += [f"note: {note}" for note in self.notes]
-        here = "".join(f"{text}; " for text in self.untested)
-        return as_shown("\n".join([*lines, f"not tested: {here}{NEVER_SEEN}"]))
-
-    __repr__ = __str__
-
-
-NEVER_SEEN = (
-    "the training loop and its rate, test data among the training data, one activation missing"
-    " among several, gradients cut or a head used twice inside encode, an encoder blind to x"
-)
-
-
-class CodeCaught(Exception):
-    """A code on its way to the decoder; nothing after it is computed."""
-
-    def __init__(self, z: Tensor) -> None:
-        super().__init__("the code was caught")
-        self.z = z
-
-
-def stand_in(model: nn.Module, **methods: Callable[..., Any]) -> nn.Module:
-    """Return a shallow copy of ``model`` with some methods replaced; weights are shared."""
-    twin = copy.copy(model)
-    for name, method in methods.items():
-        object.__setattr__(twin, name, method)  # also where the model has a submodule of that name
-    return twin
-
-
-def catch_code(
-    run: Callable[[nn.Module], Any], model: nn.Module, mu: Tensor, head: Tensor
-) -> Tensor | None:
-    """Return the code that ``run`` decodes when the encoder says (mu, head); None if it does not.
-
-    Args:
-        run: calls a model, or a loss of it.
-        model: whose encoder is replaced.
-        mu, head: (n, k), what the encoder says.
-    """
-
-    def decode(z: Tensor, *rest: Any, **options: Any) -> Tensor:
-        raise CodeCaught(z)
-
-    def log_likelihood(x: Tensor, z: Tensor, *rest: Any, **options: Any) -> Tensor:
-        raise CodeCaught(z)
-
-    methods: dict[str, Callable[..., Any]] = {
-        "encode": lambda *args, **options: (mu, head),
-        "decode": decode,
-    }
-    if has(model, "log_likelihood"):
-        methods["log_likelihood"] = log_likelihood
-    try:
-        run(stand_in(model, **methods))
-    except CodeCaught as caught:
-        return caught.z if caught.z.shape == mu.shape else None
-    return None
+ANYWHERE = (-math.inf, math.inf)
+POSITIVE = (0.05, 3.0)  # where second heads of ours lie if none may be negative
+TINY = 1e-300  # instead of 0 in a denominator
 
 
 @dataclass
 class Answer:
-    """What a loss says to mean, second head, image and likelihoods of ours."""
+    """What a loss says to a mean, a second head and an image of ours."""
 
     value: float
     mu: Tensor  # the gradients, in the shapes of what was said
     head: Tensor
     image: Tensor
-    values: Tensor
+    values: Tensor  # by the log-likelihoods, all said to be 0
     decoded: bool
     likelihood: bool
     others: bool  # whether weights outside encoder and decoder move the loss
@@ -137,17 +36,37 @@ class Answer:
 
 
 @dataclass
+class Error:
+    """Which error of an image a loss has.
+
+    Attributes:
+        name: of it; empty: unknown.
+        weight: R.
+        target: (a, b) where the image is compared with a x + b.
+        constant: whether the weight is the same for all images.
+    """
+
+    name: str = ""
+    weight: float = 0.0
+    target: tuple[float, float] = (1.0, 0.0)
+    constant: bool = True
+
+
+@dataclass
 class Probe:
     """What all experiments share: a copy of the model, the batch, the loss, and what is known.
 
     Attributes:
         model, x, loss, seed: the copy and the batch, of one type; the loss may be None.
+        n: rows of the caller's batch, of which ``x`` has at most ``max_rows``.
+        max_rows: how many rows go through the model at a time.
         k: numbers of a code.
         image: one row's shape of what ``decode`` returns.
         reach: for "decode", "mean" and "width", the least and the largest number that it can say
             whatever its weights; missing where that is unknown.
         blank: what ``decode`` says, on average, where all weights are 0.
         drawn_as, charged_as: what the second head is to the sampler and to the KL; None: unknown.
+        error: of an image, in the loss.
         half: whether the quiet image is 1/2 everywhere, for a loss that refuses the data as one.
         notes, untested: for the report.
     """
@@ -156,12 +75,15 @@ class Probe:
     x: Tensor
     loss: Loss | None
     seed: int
+    n: int
+    max_rows: int
     k: int = 0
     image: tuple[int, ...] = ()
     reach: dict[str, tuple[float, float]] = field(default_factory=dict)
     blank: float = 0.0
     drawn_as: str | None = None
     charged_as: str | None = None
+    error: Error = field(default_factory=Error)
     half: bool = False
     notes: list[str] = field(default_factory=list)
     untested: list[str] = field(default_factory=list)
@@ -176,95 +98,89 @@ class Probe:
         """Whether rounding does not matter."""
         return self.x.dtype == torch.float64
 
-    @property
-    def says_probabilities(self) -> bool:
-        """Whether no weights bring ``decode`` out of [0, 1]."""
-        low, high = self.reach.get("decode", (-math.inf, math.inf))
-        return low >= 0 and high <= 1
-
-    @property
+    @cached_property
     def inside(self) -> bool:
         """Whether all data lie in [0, 1]."""
         return bool(self.x.min() >= 0) and bool(self.x.max() <= 1)
 
+    def reaches(self, name: str) -> tuple[float, float]:
+        """Between which numbers "decode", "mean" or "width" stays, whatever the weights."""
+        return self.reach.get(name, ANYWHERE)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether no weights bring ``decode`` out of some interval."""
+        return all(map(math.isfinite, self.reaches("decode")))
+
+    @property
+    def says_probabilities(self) -> bool:
+        """Whether no weights bring ``decode`` out of [0, 1]."""
+        low, high = self.reaches("decode")
+        return low >= 0 and high <= 1
+
+    @property
+    def takes_logits(self) -> bool:
+        """Whether the loss takes what ``decode`` says for logits, as it may be."""
+        return self.error.name == "cross-entropy of logits" and not self.says_probabilities
+
     @property
     def heads(self) -> tuple[float, float]:
         """Between which numbers a second head of ours may lie: never negative if theirs is not."""
-        return (0.05, 3.0) if self.reach.get("width", (-1.0, 1.0))[0] >= 0 else (-2.0, 1.0)
+        return POSITIVE if self.reaches("width")[0] >= 0 else (-2.0, 1.0)
 
-    def soft(self) -> Tensor:
-        """Return the batch, off 0 and 1 where it lies in [0, 1]."""
-        return 0.1 + 0.8 * self.x if self.inside else self.x
+    def ends(self, target: tuple[float, float]) -> tuple[float, float]:
+        """Return the least and the largest of the data, as a loss with this target takes them."""
+        a, b = target if target[0] else (1.0, 0.0)
+        low, high = sorted(a * float(end) + b for end in (self.x.min(), self.x.max()))
+        return low, high
+
+    def rows(self, n: int) -> Tensor:
+        """Return n rows of the batch, over and over; at most ``max_rows``."""
+        return rows_of(self.x, min(n, self.max_rows))
+
+    def soft(self, x: Tensor) -> Tensor:
+        """Return data off 0 and 1 where all lie in [0, 1]."""
+        return 0.1 + 0.8 * x if self.inside else x
+
+    def quiet(self, x: Tensor) -> Tensor:
+        """Return an image near x: a reconstruction that hardly counts."""
+        near = 0.5 + 0 * x if self.half else self.soft(x)
+        return near.reshape(len(x), *self.image)
 
     def ask(
-        self, x: Tensor, mu: Tensor, head: Tensor, image: Tensor, values: Tensor, seed: int = 1
+        self, x: Tensor, mu: Tensor, head: Tensor, image: Tensor | None = None, seed: int = 1
     ) -> Answer:
-        """Let encoder and decoder say (mu, head) and the image, and read value and gradients."""
-        assert self.loss is not None
-        heard = {"decode": False, "log_likelihood": False}
-        leaves = [t.detach().clone().requires_grad_() for t in (mu, head, image, values)]
+        """Let the encoder say (mu, head) and the decoder the image, or a quiet one.
 
-        def say(name: str, of: int, z: Tensor) -> Tensor:
-            heard[name] = True
-            rows = leaves[of] + 0
+        The log-likelihoods are said to be 0. Read the loss and its gradients.
+        """
+        assert self.loss is not None
+        heard = [False, False]
+        said = (mu, head, self.quiet(x) if image is None else image, x.new_zeros(len(x)))
+        leaves = [t.detach().clone().requires_grad_() for t in said]
+
+        def say(which: int, z: Tensor) -> Tensor:
+            heard[which] = True
+            rows = leaves[2 + which] + 0
             times = z[..., 0].numel() // len(rows)
             return rows if times == 1 else rows.repeat(times, *[1] * (rows.ndim - 1))
 
-        methods: dict[str, Callable[..., Any]] = {
-            "encode": lambda *args, **options: (leaves[0] + 0, leaves[1] + 0),
-            "decode": lambda z, *rest, **options: say("decode", 2, z),
-        }
-        if has(self.model, "log_likelihood"):
-            methods["log_likelihood"] = lambda x, z, *r, **o: say("log_likelihood", 3, z)
-        loss = run_loss(self.loss, stand_in(self.model.train(), **methods), x, seed)
-        given: Sequence[Tensor | None] = [None] * 4
+        twin = stand_in(
+            self.model.train(),
+            lambda: (leaves[0] + 0, leaves[1] + 0),
+            lambda z: say(0, z),
+            lambda z: say(1, z),
+        )
+        loss = run_loss(self.loss, twin, x, seed)
         weights = [w for w in self.model.parameters() if w.requires_grad]
+        given: tuple[Tensor | None, ...] = (None,) * 4
         if loss.requires_grad:
             given = torch.autograd.grad(loss, [*leaves, *weights], allow_unused=True)
-        others = any(g is not None and bool(g.any()) for g in given[4:])
-        pulls = [
+        a, b, c, d = (
             torch.zeros_like(t) if g is None else g for g, t in zip(given[:4], leaves, strict=True)
-        ]
-        a, b, c, d = pulls
-        return Answer(
-            float(loss.detach()), a, b, c, d, heard["decode"], heard["log_likelihood"], others
         )
-
-
-def has(model: object, name: str) -> bool:
-    """Tell whether there is such a method."""
-    return callable(getattr(model, name, None))
-
-
-def run_loss(loss: Loss, model: nn.Module, x: Tensor, seed: int) -> Tensor:
-    """Call the loss with a generator of this seed, after all others got it too."""
-    seed_all(seed)
-    return loss(model, x, torch.Generator().manual_seed(seed))
-
-
-def run_forward(model: nn.Module, x: Tensor, seed: int) -> Any:
-    """Call ``model(x)``, with a generator where ``forward`` takes one."""
-    seed_all(seed)  # for a sampler that takes no notice of it
-    if "generator" in inspect.signature(model.forward).parameters:
-        return model(x, generator=torch.Generator().manual_seed(seed))
-    return model(x)
-
-
-def seed_all(seed: int) -> None:
-    """Seed the global generators of PyTorch (on the CPU), NumPy and Python."""
-    torch.default_generator.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
-
-
-def private_copy(model: nn.Module) -> nn.Module:
-    """Return a deep copy on the CPU; tensors that PyTorch refuses to copy are detached first."""
-    memo: dict[int, Any] = {}
-    for part in model.modules():
-        for value in vars(part).values():
-            if isinstance(value, Tensor) and value.grad_fn is not None:
-                memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(model, memo).cpu()
+        others = any(g is not None and bool(g.any()) for g in given[4:])
+        return Answer(float(loss.detach()), a, b, c, d, heard[0], heard[1], others)
 
 
 def rows_of(batch: Tensor, n: int) -> Tensor:
@@ -272,14 +188,11 @@ def rows_of(batch: Tensor, n: int) -> Tensor:
     return batch[torch.arange(n) % len(batch)]
 
 
-@contextmanager
-def quiet_random_numbers(seed: int) -> Iterator[None]:
-    """Seed all global generators inside the block; leave them as they were."""
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        seed_all(seed)
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
+def explain(parts: list[Tensor], y: Tensor) -> tuple[list[float], float]:
+    """Fit y by a weighted sum of parts of its shape: the weights, and the share that is left."""
+    columns, y = torch.stack([part.flatten() for part in parts], dim=1), y.flatten()
+    if not bool(columns.isfinite().all() & y.isfinite().all()):  # LAPACK would print an error
+        return [math.nan] * len(parts), math.nan
+    weights = torch.linalg.lstsq(columns, y[:, None]).solution[:, 0]
+    left = float((columns @ weights - y).norm()) / max(float(y.norm()), TINY)
+    return weights.tolist(), left

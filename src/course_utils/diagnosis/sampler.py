@@ -2,97 +2,106 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.diagnosis.faults import finding
-from course_utils.diagnosis.probe import Finding, Probe, catch_code, rows_of
+from course_utils.diagnosis.calls import catch_code, run_forward, run_loss
+from course_utils.diagnosis.faults import Finding, finding
+from course_utils.diagnosis.probe import Probe
 
 LEVELS = (-4.0, -2.5, -1.0, 0.7, 1.5, 2.5)  # of logvar: far from 0, where most widths agree
 POSITIVE = (0.02, 0.08, 0.3, 0.9, 2.0, 4.0)  # for a head that is never negative
 ERRORS = 6.0  # standard errors: a healthy sampler is further off once in 500 million tests
-Run = Callable[[nn.Module, Tensor, int], Any]  # run(model, x, seed) calls the model, or a loss
 
-# What the noise may have been scaled by, and what the head is where that is right. The logarithm of
-# a standard normal number's size has the mean -0.635 and the standard deviation 1.11.
-WIDTHS: dict[str, Callable[[Tensor], Tensor]] = {
-    "exp(logvar / 2)": lambda v: torch.exp(v / 2),
-    "exp(logvar)": torch.exp,
-    "exp(2 logvar)": lambda v: torch.exp(2 * v),
-    "exp(logvar / 4)": lambda v: torch.exp(v / 4),
-    "exp(-logvar / 2)": lambda v: torch.exp(-v / 2),
-    "logvar": torch.abs,
-    "2^(logvar / 2)": lambda v: 2 ** (v / 2),
-    "2^logvar": lambda v: 2**v,
-    "1": torch.ones_like,
-    "softplus(logvar)": F.softplus,
-    "sqrt(logvar)": lambda v: torch.sqrt(v.abs()),
-    "sqrt(softplus(logvar))": lambda v: torch.sqrt(F.softplus(v)),
+# What the noise may have been scaled by, and what the head is where that is right (None: wrong).
+# The logarithm of a standard normal number's size has the mean -0.635 and the standard deviation
+# 1.11.
+WIDTHS: dict[str, tuple[Callable[[Tensor], Tensor], str | None]] = {
+    "exp(logvar / 2)": (lambda v: torch.exp(v / 2), "logvar"),
+    "exp(logvar)": (torch.exp, "ln σ"),
+    "exp(2 logvar)": (lambda v: torch.exp(2 * v), None),
+    "exp(logvar / 4)": (lambda v: torch.exp(v / 4), None),
+    "exp(-logvar / 2)": (lambda v: torch.exp(-v / 2), None),
+    "logvar": (torch.abs, "σ"),
+    "2^(logvar / 2)": (lambda v: 2 ** (v / 2), None),
+    "2^logvar": (lambda v: 2**v, None),
+    "1": (torch.ones_like, None),
+    "softplus(logvar)": (F.softplus, "σ before softplus"),
+    "sqrt(logvar)": (lambda v: torch.sqrt(v.abs()), "σ²"),
+    "sqrt(softplus(logvar))": (lambda v: torch.sqrt(F.softplus(v)), "σ² before softplus"),
 }
 RIGHT = "exp(logvar / 2)"
-MEANING = {
-    "exp(logvar / 2)": "logvar",
-    "exp(logvar)": "ln σ",
-    "logvar": "σ",
-    "sqrt(logvar)": "σ²",
-    "softplus(logvar)": "σ before softplus",
-    "sqrt(softplus(logvar))": "σ² before softplus",
+MENDS = {
+    "exp(logvar)": "exp(logvar) is the variance: take its root, exp(logvar / 2); or, if the head"
+    " gives ln σ, let the KL know (2 ln σ is the logvar)",
+    "1": "scale the noise by exp(logvar / 2): here σ is ignored",
 }
 MEAN_LOG_SIZE, SD_LOG_SIZE = -0.6352, 1.1107
 ROWS = 4096  # codes drawn
 
 
-def check_sampler(probe: Probe, run: Run, where: str) -> list[Finding]:
-    """Look at the codes that ``run`` draws for known mu and second head, (n, k) each.
+def check_sampler(probe: Probe, where: str) -> Iterator[Finding]:
+    """Look at the codes that are drawn for known mu and second head, (n, k) each.
 
-    Nothing is found where ``run`` does not ask this encoder, or this decoder, or changes the shape.
+    ``where``: "forward", "the loss" or "the loss, at evaluation". Nothing is found where it does
+    not ask this encoder, or this decoder, or changes the shape.
     """
     n = ROWS if probe.d <= ROWS else ROWS // 4
-    x, k, dtype = rows_of(probe.x, n), probe.k, probe.x.dtype
+    k, dtype = probe.k, probe.x.dtype
     levels = POSITIVE if probe.heads[0] > 0 else LEVELS
     dice = torch.Generator().manual_seed(n + k)
-    mu = 3 * torch.randn(n, k, generator=dice, dtype=dtype)
+    mu = (3 * torch.randn(n, k, generator=dice, dtype=dtype)).requires_grad_()
     place = torch.randint(len(levels), (n, k), generator=dice)
-    head = torch.tensor(levels, dtype=dtype)[place]
-    mu.requires_grad_()
-    head.requires_grad_()
-
-    def draw(seed: int, m: Tensor = mu, v: Tensor = head) -> Tensor | None:
-        try:
-            return catch_code(lambda watched: run(watched, x, seed), probe.model, m, v)
-        except Exception:  # a model that takes one number of rows only: the caller's, many times
-            own = len(probe.x)
-            parts = [
-                catch_code(
-                    lambda watched, s=seed + 10 * i: run(watched, probe.x, s),  # type: ignore[misc]
-                    probe.model,
-                    m.roll(-i, 0)[:own],
-                    v.roll(-i, 0)[:own],
-                )
-                for i in range(0, n, own)
-            ]
-            known = [part for part in parts if part is not None]
-            return torch.cat(known)[:n] if len(known) == len(parts) else None
-
-    z, another = draw(1), draw(2)
+    head = torch.tensor(levels, dtype=dtype)[place].requires_grad_()
+    draw = partial(_draw, probe, where, probe.rows(n))
+    z, another = draw(mu, head, 1), draw(mu, head, 2)
     if z is None or another is None:
         probe.untested.append(f"the noise in {where}: it does not decode one code a row of encode")
-        return []
+        return
     noise = (z - mu).detach()
     if not torch.isfinite(noise).all():
         share = float((~torch.isfinite(noise)).double().mean())
         text = f"{share:.0%} of the codes, for logvar from {levels[0]:g} to {levels[-1]:g}"
-        return [finding("code not finite", text)]
-    if noise.abs().max() == 0:
+        yield finding("code not finite", text)
+    elif noise.abs().max() == 0:
         text = f"in {where} z - mu is exactly 0 at every logvar: the mean code is decoded"
-        return [finding("no noise", text)]
-    findings = list(_dependence(noise, (another - mu).detach(), place))
-    width, name = _distribution(noise, mu.detach(), place, levels, shared=bool(findings))
-    probe.drawn_as = MEANING.get(name)
-    return findings + width + list(_gradients(z, mu, head, draw))
+        yield finding("no noise", text)
+    else:
+        shared = list(_dependence(noise, (another - mu).detach(), place))
+        yield from shared
+        yield from _distribution(probe, noise, mu.detach(), place, levels, shared=bool(shared))
+        yield from _gradients(z, mu, head, draw)
+
+
+def _draw(
+    probe: Probe, where: str, x: Tensor, mu: Tensor, head: Tensor, seed: int
+) -> Tensor | None:
+    """Draw a code for each row of mu and head, for as many at a time as x has rows."""
+
+    def in_parts(x: Tensor) -> Tensor | None:
+        parts = []
+        for start in range(0, len(mu), len(x)):
+            rows = torch.arange(start, start + len(x)) % len(mu)  # the last part goes round
+            run = partial(_run, probe, where, x, 1000 * probe.seed + seed + 10 * start)
+            parts.append(catch_code(run, probe.model, mu[rows], head[rows]))
+        known = [part for part in parts if part is not None]
+        return torch.cat(known)[: len(mu)] if len(known) == len(parts) else None
+
+    try:
+        return in_parts(x)
+    except Exception:  # a model that takes one number of rows only: the caller's, many times
+        return in_parts(probe.x)
+
+
+def _run(probe: Probe, where: str, x: Tensor, seed: int, model: nn.Module) -> Any:
+    model.train(not where.endswith("evaluation"))
+    if where == "forward" or probe.loss is None:
+        return run_forward(model, x, seed)
+    return run_loss(probe.loss, model, x, seed)
 
 
 def _dependence(noise: Tensor, another: Tensor, place: Tensor) -> Iterator[Finding]:
@@ -121,92 +130,89 @@ def _same_down_the_rows(noise: Tensor, place: Tensor) -> bool:
 
 
 def _distribution(
-    noise: Tensor, mu: Tensor, place: Tensor, levels: tuple[float, ...], *, shared: bool
-) -> tuple[list[Finding], str]:
-    """Find the width, then ask whether what is left is standard normal. Return the width too."""
+    probe: Probe,
+    noise: Tensor,
+    mu: Tensor,
+    place: Tensor,
+    levels: tuple[float, ...],
+    *,
+    shared: bool,
+) -> Iterator[Finding]:
+    """Find the width, then ask whether what is left is standard normal."""
+    probe.drawn_as = None
     slope = float((noise * mu).mean() / (mu * mu).mean())
     error = float((noise * mu).std() / (mu * mu).mean()) / math.sqrt(len(mu))
     if abs(slope) > max(ERRORS * error, 1e-6):
-        text = f"z moves by {1 + slope:.2f} for each unit of mu, not by 1"
-        return [finding("mean of the code", text)], ""
+        yield finding(
+            "mean of the code", f"z moves by {1 + slope:.2f} for each unit of mu, not by 1"
+        )
+        return
     at = torch.tensor(levels, dtype=torch.float64)
     sizes = noise.abs().double().clamp(min=1e-300).log()
     per_level = [sizes[place == i] for i in range(len(levels))]
     means = torch.stack([part.mean() for part in per_level])
     errors = SD_LOG_SIZE / torch.tensor([len(part) for part in per_level]).double().sqrt()
     off = {}
-    for name, width in WIDTHS.items():
+    for name, (width, _) in WIDTHS.items():
         rest = means - width(at).log()
         off[name] = float(((rest - rest.mean()) / errors).abs().max())
     best = RIGHT if off[RIGHT] < ERRORS else min(off, key=lambda name: off[name])
     if off[best] >= ERRORS:
         steps = at - at.mean()
         slope = float((steps * means).sum() / (steps * steps).sum())
-        text = f"it grows like exp({slope:.2f} logvar), not like exp(logvar / 2)"
-        return [finding("width of the noise", text)], ""
+        text = f"it grows like exp({slope:.2f} logvar), not like {RIGHT}"
+        yield finding("width of the noise", text)
+        return
+    probe.drawn_as = WIDTHS[best][1]
     if best != RIGHT:
-        return [_wrong_width(best, levels, means)], best
-    return ([] if shared else _standard_normal(noise, at[place])), best
+        yield _wrong_width(best, levels, means)
+    elif not shared:
+        yield from _standard_normal(noise, at[place])
 
 
 def _wrong_width(name: str, levels: tuple[float, ...], means: Tensor) -> Finding:
-    mends = {
-        "exp(logvar)": "exp(logvar) is the variance: take its root, exp(logvar / 2); or, if the"
-        " head gives ln σ, let the KL know (2 ln σ is the logvar)",
-        "1": "scale the noise by exp(logvar / 2): here σ is ignored",
-    }
     low, high = levels[0], levels[-1]
     sds = [math.exp(float(means[i]) - MEAN_LOG_SIZE) for i in (0, -1)]
     text = (
         f"it is {name}, not {RIGHT}: sd {sds[0]:.2g} and {sds[1]:.3g} at logvar {low:g} and"
         f" {high:g}, where {math.exp(low / 2):.2g} and {math.exp(high / 2):.3g} are right"
     )
-    return finding("width of the noise", text, mends.get(name, ""))
+    return finding("width of the noise", text, MENDS.get(name, ""))
 
 
-def _standard_normal(noise: Tensor, logvar: Tensor) -> list[Finding]:
+def _standard_normal(noise: Tensor, logvar: Tensor) -> Iterator[Finding]:
     eps = noise.double() / torch.exp(logvar / 2)
-    count = eps.numel()
-    mean, square = float(eps.mean()), float((eps**2).mean())
-    fourth = float((eps**4).mean())
-    off = (
-        abs(mean) * math.sqrt(count),
-        abs(square - 1) * math.sqrt(count / 2),
-        abs(fourth - 3) * math.sqrt(count / 96),
-    )
-    if max(off) < ERRORS:
-        return []
-    text = f"mean {mean:.2f}, mean square {square:.2f}, mean fourth power {fourth:.2f}"
-    return [finding("noise not standard normal", text + ": 0, 1, 3 are right")]
+    mean, square, fourth = (float((eps**power).mean()) for power in (1, 2, 4))
+    # the variances of the three means, for a standard normal eps, are 1, 2 and 96 by count
+    off = (abs(mean), abs(square - 1) / math.sqrt(2), abs(fourth - 3) / math.sqrt(96))
+    if max(off) * math.sqrt(eps.numel()) >= ERRORS:
+        text = f"mean {mean:.2f}, mean square {square:.2f}, mean fourth power {fourth:.2f}"
+        yield finding("noise not standard normal", text + ": 0, 1, 3 are right")
 
 
 def _gradients(
-    z: Tensor, mu: Tensor, logvar: Tensor, draw: Callable[..., Tensor | None]
+    z: Tensor, mu: Tensor, head: Tensor, draw: Callable[[Tensor, Tensor, int], Tensor | None]
 ) -> Iterator[Finding]:
     """Compare autograd with central differences of the same draw."""
     step = 1e-4 if mu.dtype == torch.float64 else 1e-2
     given: tuple[Tensor | None, ...] = (None, None)
     if z.requires_grad:
-        given = torch.autograd.grad(z.sum(), (mu, logvar), allow_unused=True)
+        given = torch.autograd.grad(z.sum(), (mu, head), allow_unused=True)
     with torch.no_grad():
-        ends = [
-            [draw(1, mu + s * step, logvar) for s in (1, -1)],
-            [draw(1, mu, logvar + s * step) for s in (1, -1)],
-        ]
+        by_mu = [draw(mu + s * step, head, 1) for s in (1, -1)]
+        by_head = [draw(mu, head + s * step, 1) for s in (1, -1)]
     missing = []
-    for name, gradient, (up, down) in zip(("mu", "logvar"), given, ends, strict=True):
+    for name, gradient, (up, down) in zip(("mu", "logvar"), given, (by_mu, by_head), strict=True):
         if up is None or down is None:
             return
         slope = (up - down) / (2 * step)
         have = torch.zeros_like(slope) if gradient is None else gradient
-        size = float(slope.abs().mean())
-        if size > 1e-6 and float(have.abs().mean()) < 1e-3 * size:
+        size, found = float(slope.abs().mean()), float(have.abs().mean())
+        if size > 1e-6 and found < 1e-3 * size:
             missing.append(name)
         elif float((have - slope).abs().mean()) > 0.02 * max(size, 1e-3):
-            text = (
-                f"by {name}: autograd says {float(have.abs().mean()):.3g} on average, a small step"
-            )
-            yield finding("gradient of the sample", f"{text} {size:.3g}")
+            text = f"by {name}: autograd says {found:.3g} on average, a small step {size:.3g}"
+            yield finding("gradient of the sample", text)
     if missing:
         text = f"no gradient by {' and '.join(missing)}, though a step there moves the code"
         yield finding("detached sample" if "mu" in missing else "detached width", text)

@@ -11,8 +11,9 @@ for no more.
 from course_utils.vae.conditional import ConditionalVAE, with_labels
 from course_utils.vae.convolutional import ConvVAE
 from course_utils.vae.dense import VAE, Decoder, Encoder
+from course_utils.vae.elbo import kl_divergence, negative_elbo, reparameterize
 from course_utils.vae.likelihoods import Bernoulli, Gaussian, Laplace
-from course_utils.vae.small import SmallVAE, kl_divergence, negative_elbo, reparameterize
+from course_utils.vae.small import SmallVAE
 from course_utils.vae.weights import load_weights
 
 __all__ = [

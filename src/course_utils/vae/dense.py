@@ -6,8 +6,8 @@ from torch.nn import Module
 
 from course_utils.arguments import named_errors
 from course_utils.shapes import expect_shapes, expect_sizes
+from course_utils.vae.elbo import reparameterize
 from course_utils.vae.likelihoods import Bernoulli
-from course_utils.vae.small import reparameterize
 
 
 class Encoder(Module):
