@@ -45,7 +45,7 @@ DEFAULTS = {
         "importances": {"seed": 0},
     },
     "training": {
-        "History": {"best_epoch": 0, "restored": False, "seconds": 0.0},
+        "History": {"best_epoch": 0, "restored": False, "seconds": 0.0, "precision": "highest"},
         "History.plot": {"label": "loss"},
         "fit": {
             "epochs": 10,

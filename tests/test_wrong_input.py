@@ -281,7 +281,7 @@ CALLS = {
     "training.evaluate": lambda: dict(
         model=plain(), loss=mean_of_squares, x=a(4, 6), batch_size=3, seed=1, max_bytes=90
     ),
-    "training.matmul_precision": lambda: dict(precision="high"),
+    "precision.products": lambda: dict(model=torch.nn.Linear(2, 2), precision="high"),
     "training.clear_denormals": lambda: dict(
         optimizer=torch.optim.Adam(plain().parameters(), lr=0.1)
     ),

@@ -54,11 +54,14 @@ def device(name: str | None = None) -> "torch.device":
 
 
 def fast_precision() -> str:
-    """Return the quickest of PyTorch's precisions for float32 matrix products on this machine.
+    """Return which precision of ``precision.products`` is the quickest on this machine.
 
-    "medium" lets products round their factors to 8 bits of mantissa (bfloat16; on GPUs to 10 bits,
-    TF32) and sum in float32. It is quick where the hardware has such products: on GPUs, and on
-    CPUs with AMX or AVX512-BF16. Elsewhere it gains nothing, or loses, so it is "highest" there.
+    Products whose factors are rounded, to 8 bits of mantissa (bfloat16) or on GPUs to 10 (TF32),
+    and summed in float32, are quick where the hardware has them:
+
+    - "medium" on GPUs, and on CPUs with AMX, whose units PyTorch uses for float32 arrays too;
+    - "bfloat16" on CPUs with AVX512-BF16 alone, which PyTorch uses for bfloat16 arrays only;
+    - "highest" elsewhere, where rounding gains nothing, or loses.
     """
     import torch
 
@@ -66,8 +69,9 @@ def fast_precision() -> str:
         return "medium"
     ask = getattr(torch.cpu, "get_capabilities", dict)  # older versions of PyTorch cannot tell
     capabilities: dict[str, bool] = ask()
-    quick = any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))
-    return "medium" if quick else "highest"
+    if capabilities.get("amx_bf16"):
+        return "medium"
+    return "bfloat16" if capabilities.get("avx512_bf16") else "highest"
 
 
 @contextmanager
