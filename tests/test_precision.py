@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from course_utils.precision import LAYERS, products
 from course_utils.training import evaluate, fit
@@ -18,15 +17,26 @@ def vae():
     return VAE(30, 20, 4)
 
 
-def test_bfloat16_rounds_the_factors_of_a_layer_and_nothing_else():
-    torch.manual_seed(0)
-    layer = nn.Linear(30, 20)
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(9, 5),
+        nn.Conv1d(3, 4, 3),
+        nn.Conv2d(3, 4, 3),
+        nn.ConvTranspose1d(3, 4, 3),
+        nn.ConvTranspose2d(3, 4, 3),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_bfloat16_rounds_the_factors_of_a_layer(layer):
+    shapes = {nn.Linear: (7, 9), nn.Conv1d: (7, 3, 9), nn.ConvTranspose1d: (7, 3, 9)}
+    x = torch.rand(shapes.get(type(layer), (7, 3, 9, 9)))
     with products(layer, "bfloat16") as chosen:
-        y = layer(X)
-    rounded = F.linear(*(t.bfloat16().double() for t in (X, layer.weight, layer.bias)))
+        y = layer(x)
     assert chosen == "bfloat16" and y.dtype == torch.float32
-    assert (y - rounded).abs().max() < 2**-7 * rounded.abs().max()  # the result is rounded, too
-    assert (y - layer(X)).abs().max() > 1e-4  # and it is another one than outside
+    assert not torch.equal(y, layer(x))
+    assert torch.equal(y, layer.bfloat16()(x.bfloat16()).float())
+    layer.float()
 
 
 def test_a_loss_gets_float32_and_so_do_the_weights():
@@ -46,7 +56,9 @@ def conv():
     return ConvVAE(8, 8, latent_dim=3, channels=(4,))
 
 
-SMOOTH = {"activation": nn.SiLU}  # a ReLU near its corner may be off in one precision, on in another
+SMOOTH = {
+    "activation": nn.SiLU
+}  # a ReLU near its corner may be off in one precision, on in another
 
 
 @pytest.mark.parametrize("make", [lambda: VAE(30, 20, 4, **SMOOTH), conv])
