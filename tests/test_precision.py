@@ -56,7 +56,7 @@ def conv():
     return ConvVAE(8, 8, latent_dim=3, channels=(4,))
 
 
-SMOOTH = {
+SMOOTH = {"activation": nn.SiLU}  # a ReLU near its corner may be on in one precision alone
     "activation": nn.SiLU
 }  # a ReLU near its corner may be off in one precision, on in another
 
