@@ -57,8 +57,6 @@ def conv():
 
 
 SMOOTH = {"activation": nn.SiLU}  # a ReLU near its corner may be on in one precision alone
-    "activation": nn.SiLU
-}  # a ReLU near its corner may be off in one precision, on in another
 
 
 @pytest.mark.parametrize("make", [lambda: VAE(30, 20, 4, **SMOOTH), conv])
