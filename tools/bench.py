@@ -4,6 +4,8 @@ python tools/bench.py [EPOCHS]    both, alternating, on the same model, batch si
 
 The rows of the first table add one change after another to the tutorial's loop. All train the VAE
 784-400-20 of chapter 13 with batches of 128, on MNIST where it is there, else on stroke digits.
+The second table holds what they can be measured by: the same training in JAX, where it is
+installed, and the matrix products of an epoch with nothing around them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -35,22 +38,24 @@ from course_utils.numpy_nn import (
     unflatten_layers,
 )
 from course_utils.numpy_vae import vae_gradients, vae_terms
-from course_utils.training import History, clear_denormals, evaluate, fit
+from course_utils.training import clear_denormals, evaluate, fit
 from course_utils.vae import VAE, negative_elbo
 
 BATCH, RATE = 128, 1e-3
+JAX = "JAX, one scan an epoch"
 SIZES = (1_000, 10_000, 60_000)
 
 
 class Row(NamedTuple):
-    """One line of the table: seconds an epoch (a median), and the held-out loss at the end."""
+    """One line of a table: seconds an epoch (a median), and the held-out loss at the end."""
 
     name: str
     seconds: float
-    loss: float
+    loss: float | None  # None where nothing is trained
 
 
-Way = Callable[[], "tuple[nn.Module, Callable[[], object]]"]  # a new model, and what trains it
+# Makes a new model, or None, and a function that trains it for one epoch and returns the seconds.
+Way = Callable[[], "tuple[nn.Module | None, Callable[[], float]]"]
 
 
 # ---- the loop of the usual tutorial, and its changes, one after another ------------------------
@@ -98,11 +103,12 @@ def epoch_of(
     *,
     read_each_step: bool,
     denormals: bool,
-) -> None:
-    """Train one epoch on ``batches``.
+) -> float:
+    """Train one epoch on ``batches``; the seconds.
 
     ``read_each_step`` waits for the loss of every batch; ``denormals`` lets them be.
     """
+    start = time.perf_counter()
     model.train()
     total: float | Tensor = 0.0
     for i, x in enumerate(batches):
@@ -115,6 +121,7 @@ def epoch_of(
         if not denormals and i % 100 == 0:
             clear_denormals(optimizer)
     float(total)
+    return time.perf_counter() - start
 
 
 def shuffled(x: Tensor) -> Iterable[Tensor]:
@@ -134,18 +141,22 @@ def ladder(x: np.ndarray) -> list[tuple[str, Way]]:
         fused: bool = False,
         read_each_step: bool = True,
         denormals: bool = True,
-    ) -> tuple[nn.Module, Callable[[], object]]:
+    ) -> tuple[nn.Module, Callable[[], float]]:
         model, optimizer = fresh(fused=fused)
         options = {"read_each_step": read_each_step, "denormals": denormals}
         return model, lambda: epoch_of(batches(), model, loss, optimizer, **options)
 
-    def with_fit() -> tuple[nn.Module, Callable[[], object]]:
+    def with_fit(precision: str) -> tuple[nn.Module, Callable[[], float]]:
         model, optimizer = fresh(fused=True)
         options = {"epochs": 1, "optimizer": optimizer, "device": "cpu", "progress": False}
         seeds = iter(range(1_000))
-        return model, lambda: fit(
-            model, negative_elbo, resident, precision="fast", seed=next(seeds), **options
-        )
+
+        def one_epoch() -> float:
+            options["seed"] = next(seeds)
+            # without the look over all data before a training, which comes once, not every epoch
+            return fit(model, negative_elbo, resident, precision=precision, **options).seconds
+
+        return model, one_epoch
 
     ours = partial(way, lambda: shuffled(resident))
     from_logits = partial(ours, loss=negative_elbo)
@@ -158,23 +169,65 @@ def ladder(x: np.ndarray) -> list[tuple[str, Way]]:
         ("and a fused optimiser", fused),
         ("and one reading an epoch", one_reading),
         ("and no denormal numbers", partial(one_reading, denormals=False)),
-        ("course_utils.training.fit", with_fit),
+        ("course_utils.training.fit", partial(with_fit, "highest")),
+        ('fit with precision="fast"', partial(with_fit, "fast")),
     ]
+
+
+# ---- what to measure them by -------------------------------------------------------------------
+
+
+def products(n: int, dtype: torch.dtype) -> float:
+    """Compute the matrix products of an epoch on n images, with nothing around them; the seconds.
+
+    Of each layer (rows, a) @ (a, b) forwards, and backwards those for the weights and, but for the
+    first layer, for its input.
+    """
+    shapes = [(784, 400), (400, 20), (400, 20), (20, 400), (400, 784)]
+    layers = []
+    for a, b in shapes:
+        sizes = ((BATCH, a), (a, b), (BATCH, b))
+        layers.append([torch.rand(size).to(dtype) for size in sizes])
+    start = time.perf_counter()
+    for _ in range(-(-n // BATCH)):
+        for i, (x, w, gradient) in enumerate(layers):
+            x @ w
+            x.T @ gradient
+            if i:
+                gradient @ w.T
+    return time.perf_counter() - start
+
+
+def limits(x: np.ndarray) -> list[tuple[str, Way]]:
+    """Name what the ways to train are measured by: rivals, and what none can be quicker than."""
+
+    def alone(dtype: torch.dtype) -> tuple[None, Callable[[], float]]:
+        return None, partial(products, len(x), dtype)
+
+    found: list[tuple[str, Way]] = [
+        ("the float32 products alone", partial(alone, torch.float32)),
+        ("the bfloat16 products alone", partial(alone, torch.bfloat16)),
+    ]
+    if all(map(find_spec, ("jax", "optax"))):
+        from bench_jax import JaxTraining
+
+        def with_jax() -> tuple[nn.Module, Callable[[], float]]:
+            model, _ = fresh(fused=True)
+            return model, JaxTraining(model, x, batch_size=BATCH, rate=RATE)
+
+        found.append((JAX, with_jax))
+    return found
 
 
 def race(x: np.ndarray, x_test: np.ndarray, epochs: int) -> list[Row]:
     """Train in every way, in turns: epoch 1 of each, then epoch 2 of each, and so on."""
-    runs = {name: make() for name, make in ladder(x)}
+    runs = {name: make() for name, make in [*ladder(x), *limits(x)]}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(epochs):
         for name, (_, one_epoch) in runs.items():
-            start = time.perf_counter()
-            result = one_epoch()
-            passed = time.perf_counter() - start
-            # fit looks once over all data before a training, here before each epoch: not counted
-            seconds[name].append(result.seconds if isinstance(result, History) else passed)
+            seconds[name].append(one_epoch())
     return [
-        Row(name, median(seconds[name]), evaluate(model, negative_elbo, x_test))
+        Row(name, median(seconds[name]), model and evaluate(model, negative_elbo, x_test))
         for name, (model, _) in runs.items()
     ]
 
@@ -256,6 +309,17 @@ def growth() -> list[tuple[int, float, float]]:
     return rows
 
 
+def table(title: str, rows: list[Row], slowest: Row) -> str:
+    """The rows as a table of Markdown; how many times as fast each is as the slowest."""
+    lines = [f"| {title} | seconds an epoch | times as fast | held-out loss, nats |"]
+    lines.append("| --- | ---: | ---: | ---: |")
+    for row in rows:
+        loss = "" if row.loss is None else f"{row.loss:.2f}"
+        ratio = slowest.seconds / row.seconds
+        lines.append(f"| {row.name} | {row.seconds:.2f} | {ratio:.1f} | {loss} |")
+    return "\n".join(lines)
+
+
 def main(arguments: list[str]) -> int:
     """Run what the arguments ask for; the exit status."""
     if arguments[:1] == ["--grow"]:
@@ -269,11 +333,9 @@ def main(arguments: list[str]) -> int:
     )
     rows = race(images.x_train, images.x_test, epochs)
     rows.append(numpy_row(images.x_train, images.x_test, epochs))
-    print("| training | seconds an epoch | times as fast | held-out loss, nats |")
-    print("| --- | ---: | ---: | ---: |")
-    for row in rows:
-        ratio = rows[0].seconds / row.seconds
-        print(f"| {row.name} | {row.seconds:.2f} | {ratio:.1f} | {row.loss:.2f} |")
+    names = [name for name, _ in limits(images.x_train[:1])]
+    print(table("training", [row for row in rows if row.name not in names], rows[0]), "\n")
+    print(table("to measure it by", [row for row in rows if row.name in names], rows[0]))
     dead, share = dead_units(images.x_train, 2)
     print(f"\nAfter two epochs {dead} of 400 hidden units are off for all images,", end=" ")
     print(f"and {share:.1%} of Adam's means of gradients are denormal.")
