@@ -69,6 +69,8 @@ def variables(copy: Path, threads: int, bare: Path) -> dict[str, str]:
     kept["PYTHONPATH"] = os.pathsep.join([str(bare), str(copy / "src")])
     kept["PYTHONDONTWRITEBYTECODE"] = "1"
     kept |= {f"{library}_NUM_THREADS": str(threads) for library in LIBRARIES}
+    # Threads that wait give their core away: four on two cores would else wait for each other.
+    kept |= {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
     return kept | CONDITIONS[threads]
 
 
