@@ -258,6 +258,7 @@ CALLS = {
     "evaluation.log_importance_weights": lambda: dict(
         model=small_vae(), x=t(4, 6), mu=t(4, 2), logvar=t(4, 2), eps=t(4, 3, 2)
     ),
+    "evaluation.image_noise": lambda: dict(shape=(3, 2, 5), generator=noise()),
     "evaluation.importance_weighted_bound": lambda: dict(
         model=small_vae(), x=a(4, 6), samples=3, seed=1, rows=5
     ),
