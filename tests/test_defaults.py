@@ -38,6 +38,13 @@ DEFAULTS = {
         "contractive_loss": {"whole": False},
     },
     "autoencoders.sparse": {"SparseAutoencoder": {"row_length": 1.0}, "start_from": {"bias": 0.0}},
+    "plots": {
+        "image_grid": {"channels": 1, "signed": False},
+        "latent_scatter": {"as_share": False},
+        "decoded_plane": {"side": 12},
+        "named_lines": {"style": "-"},
+        "number_map": {"digits": 2, "size": 11.0, "cmap": "Blues"},
+    },
     "manifold": {"local_pca_dimension": {"threshold": 0.1}, "two_nn": {"discard": 0.1}},
     "disentanglement": {
         "entropies": {"bins": 10},
@@ -64,12 +71,10 @@ DEFAULTS = {
 }
 
 
-NONE = ("gaussians", "vae.dense", "vae.small", "vae.weights", "numpy_nn.layers")
-NONE += (
-    "numpy_nn.losses",
-    "autoencoders.denoising",
-)  # no defaults that are numbers, texts or truth values
-IN_NUMPY = ("numpy_", "gaussians", "manifold", "disentanglement", "exercises")
+# No defaults that are numbers, texts or truth values.
+NONE = ("gaussians", "vae.dense", "vae.small", "vae.weights", "numpy_nn.layers", "numpy_nn.losses")
+NONE += ("autoencoders.denoising", "precision")
+IN_NUMPY = ("numpy_", "gaussians", "manifold", "disentanglement", "exercises", "plots")
 
 
 def public(module):

@@ -228,3 +228,86 @@ def test_classes_are_numbers_text_or_booleans_and_the_book_s_digits_keep_their_c
     ax = plots.latent_scatter(mu, digits, plt.figure().subplots())
     assert [line.get_color() for line in ax.lines] == list(plots.COLORS[3:7])
     plt.close("all")
+
+
+def test_each_curve_has_its_colour_and_its_name_stands_where_it_was_put(ax):
+    x, series = np.arange(3.0), {"up": np.arange(3.0), "down": -np.arange(3.0)}
+    places = ((0.5, 1.0), (1.5, -2.0))
+    assert plots.named_lines(x, series, ax, colors=(6, 0), places=places, style="o-") is ax
+    for line, text, (name, values), color, place in zip(
+        ax.lines, ax.texts, series.items(), (6, 0), places, strict=True
+    ):
+        np.testing.assert_array_equal(line.get_xydata(), np.stack([x, values], axis=1))
+        assert text.get_text() == name and text.get_position() == place
+        assert line.get_color() == text.get_color() == plots.COLORS[color]
+        assert (line.get_marker(), line.get_linestyle()) == ("o", "-")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colors": (1, 2)}, "colors must be 1, one for each of series, got 2"),
+        ({"colors": (10,)}, "colors must be .*, got 10"),
+        ({"places": ((0, 0), (1, 1))}, r"places must have shape \(1, 2\)"),
+        ({"places": ((0, np.inf),)}, "places must be finite"),
+        ({"series": {"one": np.ones(4)}}, r"series must have shape \(n,\) with n = 3, got \(4,\)"),
+        ({"series": {"one": np.array([1, np.nan, 1])}}, "series must be finite"),
+    ],
+)
+def test_named_lines_that_do_not_fit_are_named(ax, change, message):
+    good = {"x": np.arange(3.0), "series": {"one": np.ones(3)}, "colors": (1,), "places": ((0, 0),)}
+    with pytest.raises(ValueError, match=message):
+        plots.named_lines(ax=ax, **good | change)
+
+
+def test_logarithmic_axes_have_the_ticks_that_are_given_and_no_others(ax):
+    ax.plot([1, 300], [0.02, 7])
+    assert plots.log_axes(ax, x=(1, 30, 300), y={0.1: "a tenth", 5.0: "5 nats"}) is ax
+    ax.figure.canvas.draw()
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    np.testing.assert_array_equal(ax.get_xticks(), [1, 30, 300])
+    np.testing.assert_array_equal(ax.get_yticks(), [0.1, 5])
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "30", "300"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a tenth", "5 nats"]
+    assert len(ax.get_xticks(minor=True)) == len(ax.get_yticks(minor=True)) == 0
+
+
+def test_an_axis_without_ticks_keeps_its_scale_and_its_ticks(ax):
+    before = ax.get_yticks()
+    plots.log_axes(ax, x=np.array([1.0, 2.5]))
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
+    np.testing.assert_array_equal(ax.get_yticks(), before)
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "2.5"]
+
+
+@pytest.mark.parametrize("tick", [0, -1, np.inf, np.nan])
+def test_a_tick_of_a_logarithmic_axis_is_above_zero_and_finite(ax, tick):
+    with pytest.raises(ValueError, match="y must be ticks above 0 and finite, got"):
+        plots.log_axes(ax, y=(1, tick))
+
+
+def test_a_table_is_drawn_with_its_numbers_light_on_dark_fields(ax):
+    values = np.array([[0.0, 0.5, 1.3], [1.35, 2.0, 1.5]])
+    assert plots.number_map(values, ax, most=2.5, digits=1, size=8, cmap="Purples") is ax
+    np.testing.assert_array_equal(ax.images[0].get_array(), values)
+    assert ax.images[0].get_clim() == (0, 2.5) and ax.images[0].cmap.name == "Purples"
+    drawn = {text.get_position(): text for text in ax.texts}
+    assert len(drawn) == 6 and len(ax.get_xticks()) == len(ax.get_yticks()) == 0
+    for (row, column), value in np.ndenumerate(values):
+        text = drawn[column, row]
+        assert text.get_text() == f"{value:.1f}" and text.get_size() == 8
+        assert text.get_color() == (plots.PAPER if value > 1.325 else plots.INK)
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "message"),
+    [
+        (np.ones(3), {}, "values must have shape"),
+        (np.full((1, 1), np.nan), {}, "values must be finite"),
+        (np.ones((2, 2)), {"most": 0.0}, "most must be above 0 and finite, got 0"),
+        (np.ones((2, 2)), {"digits": -1}, "digits must be"),
+    ],
+)
+def test_a_table_that_cannot_be_drawn_is_named(ax, values, options, message):
+    with pytest.raises(ValueError, match=message):
+        plots.number_map(values, ax, **{"most": 1.0} | options)

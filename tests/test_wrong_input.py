@@ -301,6 +301,11 @@ CALLS = {
     "plots.decoded_plane": lambda: dict(
         decode=lambda z: a(len(z), 6), ax=axes(), height=2, width=3, side=2
     ),
+    "plots.named_lines": lambda: dict(
+        x=a(4), series={"one": a(4)}, ax=axes(), colors=(3,), places=0.1 * a(1, 2)
+    ),
+    "plots.log_axes": lambda: dict(ax=axes(), x=(1.0, 10.0), y={0.5: "half"}),
+    "plots.number_map": lambda: dict(values=a(3, 2), ax=axes(), most=2.0),
     # ---- PyTorch autoencoders
     "autoencoders.contractive.jacobian": lambda: dict(f=torch.sin, x=t(4, 3)),
     "autoencoders.contractive.jacobian_norm": lambda: dict(f=torch.sin, x=t(4, 3)),
@@ -467,6 +472,7 @@ EXCEPT = {
     "fit x_train an axis more": "a model may take such rows; this one's error names its x",
     "fit x_val an axis more": "a model may take such rows; this one's error names its x",
     "latent_scatter y texts": "text names classes",
+    "named_lines colors 0 in it": "the first colour has the number 0",
     "_penalty z empty": "the mean over no rows is nan",
     "masking_noise x nan": "the entry may be one of those that are erased",
     "salt_and_pepper x nan": "the entry may be one of those that are replaced",

@@ -1,7 +1,7 @@
 """The course's figures: one style, one palette; functions take an Axes and return it."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -210,6 +210,121 @@ def decoded_plane(
     sheet = np.clip(_tiled(images, height, width, side), 0, 1)
     ax.imshow(np.round(15 * sheet) / 15, vmin=0, vmax=1, extent=(0, 1, 0, 1))
     return _name_axes(ax, as_share=True)
+
+
+def named_lines(
+    x: np.ndarray,
+    series: Mapping[str, np.ndarray],
+    ax: Axes,
+    *,
+    colors: Sequence[int],
+    places: np.ndarray | Sequence[tuple[float, float]],
+    style: str = "-",
+) -> Axes:
+    """Draw several curves over one axis, each in its colour, with its name beside it.
+
+    Args:
+        x: (n,), where the curves are known.
+        series: the curves, (n,) each, under their names.
+        ax: where to draw.
+        colors: one number of ``COLORS`` for each curve.
+        places: (k, 2), for each of k names the point of the axes where it begins.
+        style: Matplotlib's short form of a line: ``"o-"`` marks the points too.
+
+    Returns:
+        ``ax``.
+
+    Raises:
+        ValueError: the shapes or the numbers of colours and places do not fit, a value is not
+            finite, or there is no such colour.
+    """
+    if len(colors) != len(series):
+        raise ValueError(f"colors must be {len(series)}, one for each of series, got {len(colors)}")
+    points = np.asarray(places)
+    expect_shapes(f"{len(series)} 2", places=points)
+    expect_finite(places=points)
+    for (curve, values), color, (across, up) in zip(series.items(), colors, points, strict=True):
+        expect_shapes("n, n", x=x, series=values)
+        expect_finite(x=x, series=values)
+        expect_whole("colors", color, 0, len(COLORS) - 1)
+        ax.plot(x, values, style, color=COLORS[color], ms=4)
+        ax.text(across, up, curve, color=COLORS[color], weight="bold")
+    return ax
+
+
+def log_axes(
+    ax: Axes,
+    *,
+    x: np.ndarray | Sequence[float] | Mapping[float, str] = (),
+    y: np.ndarray | Sequence[float] | Mapping[float, str] = (),
+) -> Axes:
+    """Make axes logarithmic, with the ticks that are given and no others.
+
+    Args:
+        ax: whose axes to set.
+        x, y: the ticks of each axis: numbers above 0, written as they are, or a dictionary from
+            each number to its text. Without ticks an axis keeps its scale and its ticks.
+
+    Returns:
+        ``ax``.
+
+    Raises:
+        ValueError: a tick is not above 0 and finite.
+
+    >>> ax = log_axes(plt.figure().subplots(), x=(1, 10), y={0.5: "half"})
+    >>> [text.get_text() for text in ax.get_xticklabels() + ax.get_yticklabels()]
+    ['1', '10', 'half']
+    """
+    for axis, ticks in (("x", x), ("y", y)):
+        texts = ticks if isinstance(ticks, Mapping) else {tick: f"{tick:g}" for tick in ticks}
+        for tick in texts:
+            if not 0 < tick < float("inf"):
+                raise ValueError(f"{axis} must be ticks above 0 and finite, got {tick}")
+        if texts:
+            ax.set(**{f"{axis}scale": "log"})
+            getattr(ax, f"set_{axis}ticks")(list(texts), list(texts.values()))
+    ax.minorticks_off()
+    return ax
+
+
+def number_map(
+    values: np.ndarray,
+    ax: Axes,
+    *,
+    most: float,
+    digits: int = 2,
+    size: float = 11.0,
+    cmap: str = "Blues",
+) -> Axes:
+    """Draw a table as fields of one colour, the darker the larger, with its numbers in them.
+
+    Args:
+        values: (m, n), row 0 on top.
+        ax: where to draw; it has no ticks afterwards.
+        most: the value of the darkest colour; 0 has the lightest. Numbers stand light on what is
+            darker than about half of it.
+        digits: decimals of the numbers.
+        size: of the numbers, in points.
+        cmap: Matplotlib's name of a sequential map, light to dark.
+
+    Returns:
+        ``ax``.
+
+    Raises:
+        ValueError: ``values`` is no finite table, or ``most`` is not above 0 and finite.
+    """
+    expect_shapes("m n", values=values)
+    expect_finite(values=values)
+    expect_whole("digits", digits, 0)
+    if not 0 < most < float("inf"):
+        raise ValueError(f"most must be above 0 and finite, got {most}")
+    ax.imshow(values, cmap=cmap, vmin=0, vmax=most)
+    for (row, column), value in np.ndenumerate(np.asarray(values)):
+        shade = PAPER if value > 0.53 * most else INK
+        written = f"{value:.{digits}f}"
+        ax.text(column, row, written, ha="center", va="center", color=shade, size=size)
+    ax.set(xticks=(), yticks=())
+    return ax
 
 
 def _classes(y: np.ndarray, n: int) -> tuple[np.ndarray, list[tuple[int, Any]]]:

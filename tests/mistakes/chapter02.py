@@ -102,15 +102,15 @@ MISTAKES = [
     Mistake(
         "A on both sides, its inverse forgotten",
         "freedom-check",
-        "np.linalg.solve(a, dec_w)",
-        "a @ dec_w",
+        "np.linalg.solve(mixing, dec_w)",
+        "mixing @ dec_w",
         ("2.6 another code",),
     ),
     Mistake(
         "the other code into the old decoder",
         "freedom-check",
         "twice = x_test @ enc_w @ dec_w @ enc_w @ dec_w",
-        "twice = x_test @ enc_w @ a @ dec_w @ enc_w @ dec_w",
+        "twice = x_test @ enc_w @ mixing @ dec_w @ enc_w @ dec_w",
         ("2.7 a second pass",),
     ),
     Mistake(
@@ -207,8 +207,8 @@ MISTAKES = [
     Mistake(
         "training images on the curve of the held-out ones",
         "noise-check",
-        "for a in (x_test, noise",
-        "for a in (x, noise",
+        "for rows in (x_test, noise",
+        "for rows in (x, noise",
         ("the curve of the digits at k = 8",),
     ),
     Mistake(

@@ -85,8 +85,8 @@ MISTAKES = [
     Mistake(
         "the one-sided step in place of the central one",
         "trust-measure",
-        "in (numerical_gradient, one_sided)",
-        "in (one_sided, one_sided)",
+        "errors_at_steps(numerical_gradient), errors",
+        "errors_at_steps(one_sided), errors",
         ("3.6 truncation",),
     ),
     Mistake(

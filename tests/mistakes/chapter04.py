@@ -72,14 +72,14 @@ MISTAKES = [
     Mistake(
         "PyTorch's weights in float32",
         "race-run",
-        "adam_steps(model, x_64, 1500), one",
-        "in_float32(x_64), one",
+        "adam_steps(model, x_64, 1500)",
+        "in_float32(x_64)",
         ("in float64 after all 1500 steps too",),
     ),
     Mistake(
         "the same order twice",
         "race-run",
-        "in_float32(x_64[order])",
+        "in_float32(x_64[shuffle])",
         "in_float32(x_64)",
         ("in 1500 steps the difference",),
     ),

@@ -139,8 +139,8 @@ MISTAKES = [
     Mistake(
         "the corners named the other way round",
         "far-check",
-        "corner, (right, up) = in_corner",
-        "corner, (up, right) = in_corner",
+        "right, up = (fine > middle).T",
+        "up, right = (fine > middle).T",
         ("the lower right corner is emptier",),
     ),
     Mistake(
@@ -188,8 +188,8 @@ MISTAKES = [
     Mistake(
         "nothing cut to [0, 1]",
         "contest",
-        "[answer.clip(0, 1) for answer in answers]",
-        "[answer.clone() for answer in answers]",
+        "[answer.clip(0, 1) for answer in outputs]",
+        "[answer.clone() for answer in outputs]",
         ("cutting Gaussian noise", "the first row is cut"),
     ),
     Mistake(

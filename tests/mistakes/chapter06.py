@@ -83,8 +83,8 @@ MISTAKES = [
     Mistake(
         "dead on held-out digits",
         "dead-definition",
-        "dead.append(int(unused_units(model, x).sum()))",
-        "dead.append(int(unused_units(model, x_test).sum()))",
+        "counts.append(int(unused_units(model, x).sum()))",
+        "counts.append(int(unused_units(model, x_test).sum()))",
         ("and as many as counted",),
     ),
     Mistake(

@@ -237,8 +237,8 @@ MISTAKES = [
     Mistake(
         "the noise of one point forgotten",
         "noise-check",
-        "apart + eps[0] - eps[1]",
-        "apart + eps[0]",
+        "between + eps[0] - eps[1]",
+        "between + eps[0]",
         ("8.10 what noise adds",),
     ),
     Mistake(
@@ -300,8 +300,8 @@ MISTAKES = [
     Mistake(
         "the noise along the line only",
         "plateau-noise",
-        "line + 0.1 * child.normal(size=line.shape)",
-        "line + 0.1 * child.normal(size=(4000, 1)) * [1, 0]",
+        "straight + 0.1 * child.normal(size=straight.shape)",
+        "straight + 0.1 * child.normal(size=(4000, 1)) * [1, 0]",
         ("a line with noise 0.1",),
     ),
     Mistake(

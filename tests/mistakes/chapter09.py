@@ -73,8 +73,8 @@ MISTAKES = [
     Mistake(
         "the smallest angle for the largest",
         "decoder-angles",
-        "largest_angle(*pair) for",
-        "np.degrees(principal_angles(*pair)[0]) for",
+        "largest_angle(plane, truth) for",
+        "np.degrees(principal_angles(plane, truth)[0]) for",
         ("64 numbers: no decoder within 45", "plain with 64 numbers, whole map"),
     ),
     Mistake(
@@ -178,8 +178,8 @@ MISTAKES = [
     Mistake(
         "divided by d for m",
         "survives",
-        "sum(dim=(1, 2)) / m, normal",
-        "sum(dim=(1, 2)) / d, normal",
+        "sum(dim=(1, 2)) / m, random",
+        "sum(dim=(1, 2)) / d, random",
         ("along: 0.75 to 1.25",),
     ),
     Mistake(
@@ -234,8 +234,8 @@ MISTAKES = [
     Mistake(
         "the worst of all directions, tangent ones among them",
         "walks",
-        'off = enc_jacobian["plain, 2"][i] - enc_jacobian["plain, 2"][i] @ q[i].T @ q[i]',
-        'off = enc_jacobian["plain, 2"][i]',
+        ' - enc_jacobian["plain, 2"][digit] @ q[digit].T @ q[digit]',
+        "",
         ("the worst direction: no tangent part",),
     ),
     Mistake(

@@ -258,8 +258,8 @@ MISTAKES = [
     Mistake(
         "Gaussian noise on whole numbers",
         "steps-code",
-        "noise.random(images.shape)",
-        "noise.normal(size=images.shape)",
+        "noise_rng.random(images.shape)",
+        "noise_rng.normal(size=images.shape)",
         ("11.18 with noise: the mean over u",),
     ),
     Mistake(

@@ -52,7 +52,7 @@ MISTAKES = [
     Mistake(
         "the mean decoded, without noise",
         "spread-small",
-        "(mu_small + small.normal(size=mu_small.shape))",
+        "(mu_small + small_rng.normal(size=mu_small.shape))",
         "mu_small",
         ("12.3 small sizes",),
     ),
@@ -108,8 +108,8 @@ MISTAKES = [
     Mistake(
         "the noise's c for 2c in the toy's error",
         "toy-price",
-        "errors[2] / (2 * c)",
-        "errors[2] / c",
+        "squares[2] / (2 * c)",
+        "squares[2] / c",
         ("fixed width: its price",),
     ),
     Mistake(
@@ -276,8 +276,8 @@ MISTAKES = [
     Mistake(
         "each gradient held against its own loss twice",
         "wrong-print",
-        "lambda v: loss_of(v, 0.5, 1, eps)",
-        "lambda v, m=mistake: loss_of(v, *m)",
+        "(own_loss, loss_of)",
+        "(own_loss, own_loss)",
         ("against the true loss all six fail",),
     ),
     Mistake(

@@ -245,7 +245,7 @@ MISTAKES = [
     Mistake(
         "the plain autoencoder trained with the KL",
         "kl-train",
-        "fresh(loss, 500",
+        "fresh(objective, 500",
         "fresh(negative_elbo, 500",
         ("without it, with noise or not", "without it twice"),
     ),
@@ -284,8 +284,8 @@ MISTAKES = [
     Mistake(
         "the straight path kept on the shell",
         "paths",
-        "return (1 - t) * a + t * b",
-        "return ((1 - t) * a + t * b) / ((1 - t) ** 2 + t**2) ** 0.5",
+        "return (1 - t) * start + t * end",
+        "return ((1 - t) * start + t * end) / ((1 - t) ** 2 + t**2) ** 0.5",
         (
             "13.4 straight, halfway",
             "13.4 norm halfway",
@@ -297,9 +297,9 @@ MISTAKES = [
     Mistake(
         "the straight path on the unit sphere, its norm put back",
         "paths",
-        "(torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)",
-        "F.normalize((1 - t) * F.normalize(a) + t * F.normalize(b))"
-        " * ((1 - t) * a.norm(dim=1) + t * b.norm(dim=1))[:, None]",
+        "(torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)",
+        "F.normalize((1 - t) * F.normalize(start) + t * F.normalize(end))"
+        " * ((1 - t) * start.norm(dim=1) + t * end.norm(dim=1))[:, None]",
         ("13.5 at 0.3 of the way",),
     ),
     Mistake(
@@ -312,15 +312,15 @@ MISTAKES = [
     Mistake(
         "half the angle",
         "paths",
-        "angle = torch.arccos(F.cosine_similarity(a, b))[:, None]",
-        "angle = torch.arccos(F.cosine_similarity(a, b))[:, None] / 2",
+        "angle = torch.arccos(F.cosine_similarity(start, end))[:, None]",
+        "angle = torch.arccos(F.cosine_similarity(start, end))[:, None] / 2",
         ("13.5 on the unit sphere",),
     ),
     Mistake(
         "a spherical path that is not divided by the sine",
         "paths",
-        "(torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)",
-        "torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b",
+        "(torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)",
+        "torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end",
         ("13.5 from a to b",),
     ),
     Mistake(
@@ -345,8 +345,8 @@ MISTAKES = [
     Mistake(
         "the names of the paths exchanged",
         "measure",
-        "for name, path in paths.items()}",
-        "for name, path in zip(paths, reversed(paths.values()))}",
+        "for name, path in paths.items()\n}",
+        "for name, path in zip(paths, reversed(paths.values()))\n}",
         ("13.4 norm halfway", "straight, halfway: fewer", "spherical, all the way"),
     ),
     Mistake(
@@ -401,8 +401,8 @@ MISTAKES = [
     Mistake(
         "p and 1 - p exchanged",
         "beliefs-verify",
-        "torch.logit(sure.double())",
-        "torch.logit(1 - sure.double())",
+        "torch.logit(p_of_ink.double())",
+        "torch.logit(1 - p_of_ink.double())",
         ("13.7 Bernoulli, ink", "13.7 Gaussian, ink"),
     ),
     Mistake(
@@ -534,8 +534,8 @@ MISTAKES = [
     Mistake(
         "noise two steps wide",
         "dequantise",
-        "noise = step * nodes / 2",
-        "noise = step * nodes",
+        "within = step * nodes / 2",
+        "within = step * nodes",
         ("σ = 0.1: and that", "σ = 0.01: and that", "σ = 0.002: and that"),
     ),
     Mistake(
@@ -548,8 +548,8 @@ MISTAKES = [
     Mistake(
         "the two stacks exchanged",
         "deep-train",
-        "deeper(nn.ReLU), deeper(nn.Identity)",
-        "deeper(nn.Identity), deeper(nn.ReLU)",
+        "deeper(nn.ReLU)\nlinear, linear_losses = deeper(nn.Identity)",
+        "deeper(nn.Identity)\nlinear, linear_losses = deeper(nn.ReLU)",
         (
             "13.10 without activations",
             "13.10 with them",

@@ -6,8 +6,8 @@ MISTAKES = [
     Mistake(
         "images cut at one half, where they should be drawn",
         "dice",
-        "draws = [torch.bernoulli(grey).to(z)",
-        "draws = [(grey > 0.5).to(z)",
+        "redrawn = [torch.bernoulli(grey).to(z)",
+        "redrawn = [(grey > 0.5).to(z)",
         ("14.1 grey cross-entropy",),
     ),
     Mistake(
@@ -236,8 +236,8 @@ MISTAKES = [
     Mistake(
         "a draw of q for the code that made the image",
         "sandwich-code",
-        "place * (samples // len(s))] = exact_w",
-        "place * (samples // len(s))] = torch.from_numpy(log_w[:, 0])",
+        "which * (samples // len(s))] = exact_w",
+        "which * (samples // len(s))] = torch.from_numpy(log_w[:, 0])",
         (
             "14.14 σ × 2: U_10 is above",
             "14.14 σ × 0.5: U_10",
@@ -276,8 +276,8 @@ MISTAKES = [
     Mistake(
         "a point counted as its own neighbour",
         "measures",
-        "np.sort(cdist(s, s), axis=1)[:, k]",
-        "np.sort(cdist(s, s), axis=1)[:, k - 1]",
+        "np.sort(cdist(points, points), axis=1)[:, k]",
+        "np.sort(cdist(points, points), axis=1)[:, k - 1]",
         ("precision and recall of half the line",),
     ),
     Mistake(
@@ -309,8 +309,8 @@ MISTAKES = [
     Mistake(
         "a sum over images for their mean",
         "dice",
-        ".mean().item() for b in draws",
-        ".sum().item() for b in draws",
+        ".mean().item() for b in redrawn",
+        ".sum().item() for b in redrawn",
         ("14.1 grey cross-entropy", "standard deviation of the mean between draws"),
     ),
     Mistake(
@@ -483,15 +483,15 @@ MISTAKES = [
     Mistake(
         "one decoder and encoder for the codes of all three",
         "sandwich-vae",
-        "sandwich(models[beta].cpu(),",
-        "sandwich(models[0.25].cpu(),",
+        "sandwich(on_cpu, z,",
+        "sandwich(models[0.25].cpu(), z,",
         ("14.14 β = 2, own width",),
     ),
     Mistake(
         "the tuned q counted as the spoiled one",
         "tuned-known",
-        "for q in (spoiled, found_q)",
-        "for q in (found_q, found_q)",
+        "spoiled.numpy(), logvar.numpy(), known)",
+        "tuned_mu.numpy(), tuned_logvar.numpy(), known)",
         ("14.15 linear: the spoiled encoder",),
     ),
     Mistake(
@@ -567,8 +567,8 @@ MISTAKES = [
     Mistake(
         "the sixth neighbour for the third",
         "measures",
-        "np.sort(cdist(s, s), axis=1)[:, k] for",
-        "np.sort(cdist(s, s), axis=1)[:, 2 * k] for",
+        "np.sort(cdist(points, points), axis=1)[:, k] for",
+        "np.sort(cdist(points, points), axis=1)[:, 2 * k] for",
         ("uneven line",),
     ),
     Mistake(
@@ -630,8 +630,8 @@ MISTAKES = [
     Mistake(
         "the KL the other way round",
         "humps",
-        "kl_on_grid(normal(grid, place[0], np.exp(place[1])), log_post)",
-        "kl_on_grid(log_post, normal(grid, place[0], np.exp(place[1])))",
+        "kl_on_grid(normal(grid, q[0], np.exp(q[1])), log_post)",
+        "kl_on_grid(log_post, normal(grid, q[0], np.exp(q[1])))",
         ("from an ELBO the worst by 40",),
     ),
     Mistake(
@@ -658,8 +658,8 @@ MISTAKES = [
     Mistake(
         "the exact draw always in the place of a narrow one",
         "sandwich-code",
-        "place * (samples // len(s))] = exact_w",
-        "0 * place] = exact_w",
+        "which * (samples // len(s))] = exact_w",
+        "0 * which] = exact_w",
         ("14.14 three widths: p(x) over",),
     ),
     Mistake(
@@ -697,8 +697,8 @@ MISTAKES = [
     Mistake(
         "another pair of the figure",
         "plane-check",
-        "(terms[b].value for b in (0.25, 2.0))",
-        "(terms[b].value for b in (0.25, 4.0))",
+        "terms[2.0].value",
+        "terms[4.0].value",
         ("β = ¼ and 2: ELBOs within",),
     ),
     Mistake(
@@ -732,8 +732,8 @@ MISTAKES = [
     Mistake(
         "the encoder's own width in both columns",
         "sandwich-vae",
-        "*drawn_by(models[beta], 100, 1), stretches)",
-        "*drawn_by(models[beta], 100, 1), own)",
+        "own_images, stretches)",
+        "own_images, own)",
         ("14.14 three widths: less than half",),
     ),
     Mistake(

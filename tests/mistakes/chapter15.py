@@ -44,8 +44,9 @@ MISTAKES = [
     Mistake(
         "the healthy model counted as patient 12",
         "train",
-        "models, curves = zip(*trained, strict=True)",
-        "models, curves = zip(*(trained[i % 12] for i in range(13)), strict=True)",
+        "models = [model for model, _ in trained]\ncurves = [curve for _, curve in trained]",
+        "models = [trained[i % 12][0] for i in range(13)]\n"
+        "curves = [trained[i % 12][1] for i in range(13)]",
         (
             "five report a clearly lower loss",
             "patient 12: on the ruler better",
@@ -106,8 +107,8 @@ MISTAKES = [
     Mistake(
         "half the logvar for what is drawn",
         "p1-bill",
-        "sign = kl_divergence(0 * v, 2 * v)",
-        "sign = kl_divergence(0 * v, v / 2)",
+        "sign = kl_divergence(0 * grid, 2 * grid)",
+        "sign = kl_divergence(0 * grid, grid / 2)",
         ("15.2 positive on both sides",),
     ),
     Mistake(

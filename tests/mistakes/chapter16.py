@@ -62,8 +62,8 @@ MISTAKES = [
     Mistake(
         "logistic regression under the name of the SVM",
         "probe-all",
-        "probe(*z, rows, kind=SVC)",
-        "probe(*z, rows)",
+        "probe(*codes, rows, kind=SVC)",
+        "probe(*codes, rows)",
         ("SVM: behind at 10 and 30",),
     ),
     Mistake(
@@ -97,8 +97,8 @@ MISTAKES = [
     Mistake(
         "steps of 3 σ",
         "step",
-        "(mu / (np.sqrt(12) * width)) * np.sqrt(12) * width",
-        "(mu / (3 * width)) * 3 * width",
+        "(mu_train / (np.sqrt(12) * widths)) * np.sqrt(12) * widths",
+        "(mu_train / (3 * widths)) * 3 * widths",
         ("16.3 rounding is as wide", "16.3 on average"),
     ),
     Mistake(
@@ -204,8 +204,8 @@ MISTAKES = [
     Mistake(
         "ties counted as lost",
         "auroc",
-        "return roc_auc_score(anomalous, scores)",
-        "return (scores[anomalous][:, None] > scores[~anomalous]).mean()",
+        "return roc_auc_score(anomalous, score)",
+        "return (score[anomalous][:, None] > score[~anomalous]).mean()",
         ("16.6 AUROC by pairs",),
     ),
     Mistake(
@@ -295,8 +295,8 @@ MISTAKES = [
     Mistake(
         "a plane for the pixels",
         "planes-claims",
-        "pixels = neighbour_accuracy(x_show, y_show)",
-        'pixels = neighbour_accuracy(planes["PCA"], y_show)',
+        "of_pixels = neighbour_accuracy(x_show, y_show)",
+        'of_pixels = neighbour_accuracy(planes["PCA"], y_show)',
         ("no plane is as good as 784 pixels",),
     ),
     Mistake(
@@ -309,14 +309,14 @@ MISTAKES = [
     Mistake(
         "probabilities kept for drawn pixels",
         "chain",
-        "torch.where(missing, torch.bernoulli(p, generator=generator), seen)",
-        "torch.where(missing, p, seen)",
+        "torch.where(missing, torch.bernoulli(p, generator=generator), images)",
+        "torch.where(missing, p, images)",
         ("random half: a draw errs", "lower half: a draw errs"),
     ),
     Mistake(
         "the last draw for the mean of the draws",
         "chain",
-        "mean = total / max(1, i + 1 - warm_up)",
+        "mean = summed / max(1, i + 1 - warm_up)",
         "mean = x",
         ("random half: chain / best rival", "lower half: chain / best rival"),
     ),
@@ -330,7 +330,7 @@ MISTAKES = [
     Mistake(
         "the last draw for the mean, in the posterior",
         "langevin",
-        "return (total / (rounds - warm_up)).numpy()",
+        "return (summed / (rounds - warm_up)).numpy()",
         "return torch.bernoulli(torch.sigmoid(logits), generator=generator).detach().numpy()",
         ("random half: the posterior beats", "lower half: the posterior beats"),
     ),
@@ -386,8 +386,8 @@ MISTAKES = [
     Mistake(
         "the best rival for the weakest",
         "verdict-claims",
-        "worst = [max(rivals.values())",
-        "worst = [min(rivals.values())",
+        "weakest = [max(rivals.values())",
+        "weakest = [min(rivals.values())",
         ("16.1 ahead of the weakest rival",),
     ),
 ]

@@ -41,15 +41,15 @@ MISTAKES = [
     Mistake(
         "padding on one side only",
         "conv-check",
-        "n + 2 * p - k",
-        "n + p - k",
+        "n + 2 * padding - k",
+        "n + padding - k",
         ("17.2 9 × 12", "17.2 6 × 11"),
     ),
     Mistake(
         "rounded up",
         "conv-check",
-        "(n + 2 * p - k) // s + 1 for",
-        "-(-(n + 2 * p - k) // s) + 1 for",
+        "(n + 2 * padding - k) // stride + 1 for",
+        "-(-(n + 2 * padding - k) // stride) + 1 for",
         ("17.2 9 × 12", "17.2 10 × 7"),
     ),
     Mistake(
@@ -125,8 +125,8 @@ MISTAKES = [
     Mistake(
         "the wrong class's table",
         "discrete",
-        "given = p_x[y, :, x]",
-        "given = p_x[0, :, x]",
+        "given = p_x[at_y, :, at_x]",
+        "given = p_x[0, :, at_x]",
         ("17.7", "17.8"),
     ),
     Mistake(
@@ -258,8 +258,8 @@ MISTAKES = [
     Mistake(
         "a kernel that sums to 1",
         "overlap-count",
-        "paint(torch.ones(1, 1, k, k))",
-        "paint(torch.ones(1, 1, k, k) / k**2)",
+        "copies_of(torch.ones(1, 1, k, k))",
+        "copies_of(torch.ones(1, 1, k, k) / k**2)",
         ("kernel 3: 1, 2 and 4", "kernel 4: 4 copies"),
     ),
     Mistake(
@@ -307,8 +307,8 @@ MISTAKES = [
     Mistake(
         "digits and codes paired wrongly",
         "styles",
-        "torch.arange(10).repeat(len(codes))",
-        "torch.arange(10).repeat_interleave(len(codes))",
+        "torch.arange(10).repeat(len(z))",
+        "torch.arange(10).repeat_interleave(len(z))",
         ("70 of the 100",),
     ),
     Mistake(

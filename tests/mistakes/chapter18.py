@@ -34,22 +34,22 @@ MISTAKES = [
     Mistake(
         "a mean over pixels for the sum",
         "measure",
-        "bound.distortion",
-        "bound.distortion / 784",
+        "terms.distortion",
+        "terms.distortion / 784",
         ("18.2 chords at least", "30 epochs more at β = 1", "at the price 2"),
     ),
     Mistake(
         "rate and distortion exchanged",
         "measure",
-        "return bound.rate, bound.distortion",
-        "return bound.distortion, bound.rate",
+        "return terms.rate, terms.distortion",
+        "return terms.distortion, terms.rate",
         ("18.2 the rate falls", "18.2 the distortion rises"),
     ),
     Mistake(
         "the distortion counted twice",
         "measure",
-        "return bound.rate, bound.distortion",
-        "return bound.rate, 2 * bound.distortion",
+        "return terms.rate, terms.distortion",
+        "return terms.rate, 2 * terms.distortion",
         ("18.2 and at most as steep",),
     ),
     Mistake(
@@ -83,15 +83,15 @@ MISTAKES = [
     Mistake(
         "variance for standard deviation",
         "mi_bias_code",
-        "0.6 * b",
-        "0.36 * b",
+        "0.6 * stranger",
+        "0.36 * stranger",
         ("18.5 scikit-learn's estimate", "5 bins"),
     ),
     Mistake(
         "the partner for the stranger",
         "mi_bias_code",
-        "b[:, [j]])",
-        "partner[:, [j]])",
+        "between_columns(stranger, m)",
+        "between_columns(partner, m)",
         ("chance alone",),
     ),
     Mistake(
@@ -139,8 +139,8 @@ MISTAKES = [
     Mistake(
         "the first weights turned the wrong way",
         "turn_code",
-        "first @ q.T",
-        "first @ q",
+        "first_w @ q.T",
+        "first_w @ q",
         ("18.8 the turned network",),
     ),
     Mistake(
@@ -237,8 +237,8 @@ MISTAKES = [
     Mistake(
         "the decoder's rows stretched, not turned",
         "cost_check",
-        "dec_w=q @ model.dec_w",
-        "dec_w=model.dec_w * np.arange(1, 9)[:, None]",
+        "dec_w=q @ fitted.dec_w",
+        "dec_w=fitted.dec_w * np.arange(1, 9)[:, None]",
         ("18.8 ln p(x)",),
     ),
     Mistake(
