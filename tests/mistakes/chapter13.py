@@ -345,8 +345,8 @@ MISTAKES = [
     Mistake(
         "the names of the paths exchanged",
         "measure",
-        "for name, path in paths.items()\n}",
-        "for name, path in zip(paths, reversed(paths.values()))\n}",
+        "for name, path in paths.items()}",
+        "for name, path in zip(paths, reversed(paths.values()))}",
         ("13.4 norm halfway", "straight, halfway: fewer", "spherical, all the way"),
     ),
     Mistake(
@@ -401,8 +401,8 @@ MISTAKES = [
     Mistake(
         "p and 1 - p exchanged",
         "beliefs-verify",
-        "torch.logit(p_of_ink.double())",
-        "torch.logit(1 - p_of_ink.double())",
+        "torch.logit(p_ink.double())",
+        "torch.logit(1 - p_ink.double())",
         ("13.7 Bernoulli, ink", "13.7 Gaussian, ink"),
     ),
     Mistake(
