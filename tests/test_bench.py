@@ -66,6 +66,13 @@ def test_the_products_alone_are_those_of_a_step():
     assert two.get_total_flops() == 2 * step.get_total_flops()
 
 
+def test_the_parts_of_a_step_are_all_of_it(images):
+    with runtime.threads(1):
+        spent = bench.parts(images)
+    assert list(spent) == list(bench.PARTS) and all(value > 0 for value in spent.values())
+    assert spent["matrix products"] > spent["drawing the batch"]
+
+
 def test_the_program_in_jax_has_our_loss_and_learns():
     bench_jax = pytest.importorskip("bench_jax", reason="JAX is not installed")
     model, x = VAE(), torch.rand(200, 784)

@@ -27,6 +27,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 
 from course_utils import data, runtime
@@ -254,6 +255,49 @@ def numpy_row(x: np.ndarray, x_test: np.ndarray, epochs: int) -> Row:
     return Row("chapter 12, NumPy alone", median(seconds), float(sum(map(np.mean, terms))))
 
 
+# ---- where the rest of the time goes -----------------------------------------------------------
+
+PARTS = {
+    "matrix products": {"mm", "addmm"},
+    "the optimiser": {"_fused_adam_"},
+    "drawing the batch": {"index_select", "randperm"},
+    "making and clearing arrays": {
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "zeros",
+        "zero_",
+        "fill_",
+    },
+    "elementwise passes and sums": set(),  # of codes, likelihood, KL and gradients: all other ones
+    "Python, autograd and the loop": set(),  # what the operations leave
+}
+
+
+def parts(x: np.ndarray) -> dict[str, float]:
+    """Train for an epoch with the loop of the lower rows; the milliseconds a step of each part.
+
+    The operations are timed by PyTorch's profiler. Its own work is in the last part, which takes
+    less without it.
+    """
+    model, optimizer = fresh(fused=True)
+    resident = torch.from_numpy(x)
+    options = {"read_each_step": False, "denormals": False}
+    epoch_of(shuffled(resident[: 20 * BATCH]), model, negative_elbo, optimizer, **options)
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        seconds = epoch_of(shuffled(resident), model, negative_elbo, optimizer, **options)
+    steps = -(-len(x) // BATCH)
+    spent = dict.fromkeys(PARTS, 0.0)
+    *_, elementwise, rest = PARTS
+    for event in seen.key_averages():
+        if event.key.startswith("aten::"):
+            name = event.key.removeprefix("aten::")
+            part = next((p for p, names in PARTS.items() if name in names), elementwise)
+            spent[part] += event.self_cpu_time_total / 1000 / steps
+    spent[rest] = 1000 * seconds / steps - sum(spent.values())
+    return spent
+
+
 # ---- where denormal numbers come from ---------------------------------------------------------
 
 
@@ -336,6 +380,9 @@ def main(arguments: list[str]) -> int:
     names = [name for name, _ in limits(images.x_train[:1])]
     print(table("training", [row for row in rows if row.name not in names], rows[0]), "\n")
     print(table("to measure it by", [row for row in rows if row.name in names], rows[0]))
+    print("\n| part of a step | milliseconds |\n| --- | ---: |")
+    for part, milliseconds in parts(images.x_train).items():
+        print(f"| {part} | {milliseconds:.2f} |")
     dead, share = dead_units(images.x_train, 2)
     print(f"\nAfter two epochs {dead} of 400 hidden units are off for all images,", end=" ")
     print(f"and {share:.1%} of Adam's means of gradients are denormal.")
