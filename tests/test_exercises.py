@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 import course_utils.exercises as exercises
 from course_utils.exercises import answers, check, hint, solution
 from course_utils.exercises.grading import compare, describe, grade
+from course_utils.exercises.solutions import solution_text
 
 CHAPTERS = [
     m.name for m in pkgutil.iter_modules(exercises.__path__) if m.name.startswith("chapter")
@@ -230,15 +231,22 @@ def test_the_solution_is_printed_as_it_stands_in_the_package(exercise, capsys):
     solution(exercise.number)
     printed = capsys.readouterr().out
     for function in exercise.solution:
-        assert inspect.getsource(function) in printed
+        assert function.__doc__ in printed
         assert (inspect.getcomments(function) or "").split("----\n")[-1] in printed
-    assert "----" not in printed and printed.count("\ndef ") + 1 >= len(exercise.solution)
+    assert "----" not in printed
+    names = vars(importlib.import_module(exercise.solution[0].__module__)).copy()
+    exec(printed, names)
+    read = [names[function.__name__] for function in exercise.solution]
+    assert not any(function.__annotations__ for function in read)
+    assert grade(exercise, tuple(read)).status == "right"
 
 
 @pytest.mark.parametrize("number", ["99.1", "01.99", "1", "", "x.y", "../01.1", 1.1])
 def test_the_solution_of_an_unknown_number_is_named(number):
-    with pytest.raises(ValueError, match="number must be that of an exercise"):
+    with pytest.raises(ValueError, match="number must be"):
         solution(number)
+    with pytest.raises(ValueError, match="number must be that of an exercise"):
+        solution_text(number)
 
 
 def test_hints_unfold_one_at_a_time(capsys, monkeypatch):

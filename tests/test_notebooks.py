@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import builtins
 import json
 import re
 import struct
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from bootstrap import checkout_source
-from notebooks import normal_form, picture
+from notebooks import normal_form, picture, plain_python
 from repository import address
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +40,17 @@ def tags(cell):
 def code_cells(path, tag=None):
     chosen = [cell for cell in cells(path) if cell["cell_type"] == "code"]
     return [cell for cell in chosen if tag in tags(cell)] if tag else chosen
+
+
+def bound(node):
+    """The names that a node of a syntax tree binds."""
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return {(each.asname or each.name).split(".")[0] for each in node.names}
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return {node.name}
+    if isinstance(node, ast.arg):
+        return {node.arg}
+    return {node.id} if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else set()
 
 
 def printed(cell):
@@ -288,6 +300,23 @@ def test_exercises_are_heading_stub_solution_with_the_same_check(path):
         assert printed(stub).startswith(f"○ {exercise} ")
         assert printed(solution).splitlines()[-1].startswith(f"✓ {exercise} ")
         assert cells(path).index(solution) == cells(path).index(stub) + 1
+
+
+@each_notebook
+def test_a_printed_solution_runs_where_the_chapter_has_run(path):
+    from course_utils.exercises.answers import find
+    from course_utils.exercises.solutions import solution_text
+
+    code = "\n".join(plain_python(source(cell)) for cell in code_cells(path))
+    known = {name for node in ast.walk(ast.parse(code)) for name in bound(node)} | set(
+        dir(builtins)
+    )
+    for number in re.findall(r"^### Exercise ([\d.]+) ", prose(path), re.M):
+        tree = ast.parse(solution_text(number))
+        own = {name for node in ast.walk(tree) for name in bound(node)}
+        used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        assert used <= known | own, f"{number}: {used - known - own} is not in the chapter"
+        assert own & {function.__name__ for function in find(number).solution}
 
 
 @each_notebook

@@ -2,7 +2,7 @@
 
 Works with every model that has ``encode(x)`` to (mu, logvar) and ``log_likelihood(x, z)`` to (n,).
 Nothing here trains: no gradients, evaluation mode, and each part of the model goes back to the mode
-that it had. The noise is fixed by ``seed``. Results lie on the CPU, in nats.
+that it had. The noise is fixed by ``seed``. Bounds and their parts are in nats, on the CPU.
 """
 
 import math
@@ -175,16 +175,19 @@ def importance_weighted_bound(
 
 
 def image_noise(shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-    """Draw standard normal noise (n, m, k), m draws an image, the same in whatever parts.
+    """Draw standard normal noise (n, m, k), m draws an image, for n images at once or in parts.
 
-    On the CPU, PyTorch draws in blocks of 16 numbers, and the last block anew where it is not
-    whole. Here each image gets whole blocks, so drawing for 2 and then for 3 images is drawing
-    for 5.
+    Drawing for 2 images and then for 3 gives the numbers of drawing for 5. By itself PyTorch would
+    not: on the CPU it draws in blocks of 16 numbers, and the last block anew where it is not whole.
+    Here each image gets whole blocks.
 
     Args:
         shape: n, m, k, each at least 1.
         generator: of the CPU; it moves on by n · m · k numbers, rounded up to whole blocks an
             image.
+
+    Returns:
+        (n, m, k) float32.
 
     Raises:
         ValueError: ``shape`` does not hold three such lengths.

@@ -227,8 +227,8 @@ def named_lines(
         x: (n,), where the curves are known.
         series: the curves, (n,) each, under their names.
         ax: where to draw.
-        colors: one number of ``COLORS`` for each curve.
-        places: (k, 2), for each of k names the point of the axes where it begins.
+        colors: for each curve, the place of its colour in ``COLORS``.
+        places: (k, 2), where each of k names begins, in the numbers that the axes show.
         style: Matplotlib's short form of a line: ``"o-"`` marks the points too.
 
     Returns:
@@ -243,10 +243,11 @@ def named_lines(
     points = np.asarray(places)
     expect_shapes(f"{len(series)} 2", places=points)
     expect_finite(places=points)
-    for (curve, values), color, (across, up) in zip(series.items(), colors, points, strict=True):
+    for values, color in zip(series.values(), colors, strict=True):
         expect_shapes("n, n", x=x, series=values)
         expect_finite(x=x, series=values)
         expect_whole("colors", color, 0, len(COLORS) - 1)
+    for (curve, values), color, (across, up) in zip(series.items(), colors, points, strict=True):
         ax.plot(x, values, style, color=COLORS[color], ms=4)
         ax.text(across, up, curve, color=COLORS[color], weight="bold")
     return ax
@@ -260,10 +261,13 @@ def log_axes(
 ) -> Axes:
     """Make axes logarithmic, with the ticks that are given and no others.
 
+    Other axes that share one of these follow. Minor ticks are taken off both axes.
+
     Args:
         ax: whose axes to set.
-        x, y: the ticks of each axis: numbers above 0, written as they are, or a dictionary from
-            each number to its text. Without ticks an axis keeps its scale and its ticks.
+        x, y: the ticks of each axis: numbers above 0, written with at most six digits, or a
+            dictionary from each number to its text. Without ticks an axis keeps its scale and its
+            major ticks.
 
     Returns:
         ``ax``.
@@ -298,12 +302,14 @@ def number_map(
 ) -> Axes:
     """Draw a table as fields of one colour, the darker the larger, with its numbers in them.
 
+    What is below 0 is as light as 0, what is above ``most`` as dark as ``most``.
+
     Args:
         values: (m, n), row 0 on top.
         ax: where to draw; it has no ticks afterwards.
         most: the value of the darkest colour; 0 has the lightest. Numbers stand light on what is
             darker than about half of it.
-        digits: decimals of the numbers.
+        digits: how many of each number stand behind the point.
         size: of the numbers, in points.
         cmap: Matplotlib's name of a sequential map, light to dark.
 
@@ -311,7 +317,8 @@ def number_map(
         ``ax``.
 
     Raises:
-        ValueError: ``values`` is no finite table, or ``most`` is not above 0 and finite.
+        ValueError: ``values`` is no finite table, ``most`` is not above 0 and finite, or ``digits``
+            is no whole number of at least 0.
     """
     expect_shapes("m n", values=values)
     expect_finite(values=values)

@@ -10,7 +10,7 @@ from course_utils import runtime
 from course_utils.arguments import named_errors
 
 PRECISIONS = ("highest", "high", "medium", "bfloat16", "fast")
-# The modules that compute products: all else, losses and likelihoods too, stays in float32.
+# The modules that compute products.
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
 
 
@@ -18,10 +18,14 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2
 def products(model: nn.Module, precision: str) -> Iterator[str]:
     """Inside the block, compute the products of ``model`` in ``precision``; as before after it.
 
-    Gives the precision that is used: "fast" stands for ``runtime.fast_precision()``. "highest",
-    "high" and "medium" are those of ``torch.set_float32_matmul_precision``. "bfloat16" rounds the
-    factors in each linear and convolution layer to bfloat16, by ``torch.autocast``, and returns
-    float32. The weights, the optimiser, and what a loss computes from the layers stay float32.
+    Gives the precision that is used: "fast" stands for ``runtime.fast_precision()``.
+
+    - "highest", "high", "medium": those of ``torch.set_float32_matmul_precision``, for all products
+      of the process, one in a loss among them. (PyTorch has a switch of its own for convolutions
+      on GPUs, which is not touched.)
+    - "bfloat16": each linear and convolution layer of the model computes in bfloat16, by
+      ``torch.autocast``: its factors and its result are rounded, and the result becomes float32
+      again. The weights, the optimiser, and all that a loss computes itself stay float32.
 
     Raises:
         ValueError: it is none of ``PRECISIONS``.
@@ -51,7 +55,7 @@ def _matmul_precision(precision: str) -> Iterator[None]:
 
 @contextmanager
 def _in_bfloat16(layer: nn.Module) -> Iterator[None]:
-    """Inside the block, one layer rounds what it multiplies to bfloat16, and returns float32."""
+    """Inside the block, one layer computes in bfloat16, and returns float32."""
     forward: Callable[[Tensor], Tensor] = layer.forward
 
     def rounded(x: Tensor) -> Tensor:

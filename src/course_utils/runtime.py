@@ -56,8 +56,8 @@ def device(name: str | None = None) -> "torch.device":
 def fast_precision() -> str:
     """Return which precision of ``precision.products`` is the quickest on this machine.
 
-    Products whose factors are rounded, to 8 bits of mantissa (bfloat16) or on GPUs to 10 (TF32),
-    and summed in float32, are quick where the hardware has them:
+    Products whose factors are rounded, to 8 significant bits (bfloat16) or on GPUs to 11 (TF32),
+    are quick where the hardware has them:
 
     - "medium" on GPUs, and on CPUs with AMX, whose units PyTorch uses for float32 arrays too;
     - "bfloat16" on CPUs with AVX512-BF16 alone, which PyTorch uses for bfloat16 arrays only;

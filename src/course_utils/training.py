@@ -31,7 +31,7 @@ class History:
     """What happened while a model was trained.
 
     Attributes:
-        train: mean loss of each epoch, over its batches, while the weights were moving.
+        train: mean loss of each epoch, over its rows, while the weights were moving.
         val: loss on held-out data after each epoch; empty where there was none.
         best_epoch: the epoch (from 1) with the lowest held-out loss, or the last one without any.
         restored: whether the model has the weights of ``best_epoch`` rather than the last ones.
@@ -98,11 +98,11 @@ def fit(
 ) -> History:
     """Train ``model`` in place to make ``loss`` small on ``x_train``; report and return a history.
 
-    The data lie in one tensor on the device, and batches are drawn by index: no copy an item. Data
-    that would take more than ``max_bytes`` stay where they are, and the rows of each batch are
-    fetched. The loss is read back once an epoch, so that a GPU waits for
-    streamed rows only. The same seed, weights,
-    data and machine give the same result, also where data are streamed.
+    The data lie in one tensor on the device, and batches are drawn by index. Data that would take
+    more than ``max_bytes`` stay where they are, and the rows of each batch are fetched. The
+    training loss is read back once an epoch, so that a GPU does not wait at each step. The same
+    seed, weights, data, machine and number of threads give the same result, on a GPU inside
+    ``runtime.deterministic``, also where data are streamed.
 
     Args:
         model: any module; moved to the device.
@@ -124,8 +124,8 @@ def fit(
             one of ``torch.optim.lr_scheduler``, changes the step size after each step.
         precision: of the model's products while training, see ``precision.products``: "highest",
             "high", "medium", "bfloat16", or "fast", the quickest of them by the rule of
-            ``runtime.fast_precision``. The history says which. Held-out losses are computed in
-            the precision that was set before.
+            ``runtime.fast_precision``. The history says which. Held-out losses are computed as
+            outside ``fit``.
         max_bytes: the most that the rows of ``x_train`` may take, and those of ``x_val``; None for
             any size. What takes more is streamed: see ``streaming.rows_within``. Of a loader
             the data set and its ``collate_fn`` are used, with the order and the batches of this

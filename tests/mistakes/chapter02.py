@@ -269,7 +269,7 @@ MISTAKES = [
     ),
     Mistake(
         "half of the tied gradient",
-        "sol-1",
+        "exercises/chapter02.py",
         "return enc_gradient + dec_gradient.T",
         "return enc_gradient",
         ("2.4 tied weights reach",),
@@ -283,14 +283,14 @@ MISTAKES = [
     ),
     Mistake(
         "the leading directions for the stuck start",
-        "sol-5",
+        "exercises/chapter02.py",
         "return axes[:, 1 : k + 1], axes[:, 1 : k + 1].T",
         "return axes[:, :k], axes[:, :k].T",
         ("2.4 the saddle leaves out direction 1",),
     ),
     Mistake(
         "a start beside the saddle",
-        "sol-5",
+        "exercises/chapter02.py",
         "return axes[:, 1 : k + 1], axes[:, 1 : k + 1].T",
         "return axes[:, 1 : k + 1] + 1e-3, axes[:, 1 : k + 1].T",
         ("after 50 steps we are still there",),

@@ -188,8 +188,8 @@ MISTAKES = [
     Mistake(
         "nothing cut to [0, 1]",
         "contest",
-        "[answer.clip(0, 1) for answer in outputs]",
-        "[answer.clone() for answer in outputs]",
+        "[answer.clip(0, 1) for answer in candidates]",
+        "[answer.clone() for answer in candidates]",
         ("cutting Gaussian noise", "the first row is cut"),
     ),
     Mistake(
@@ -264,7 +264,7 @@ MISTAKES = [
     ),
     Mistake(
         "the logarithm of the mean for the mean of the logarithms",
-        "sol-1",
+        "exercises/chapter05.py",
         "-10 * np.log10(mse).mean()",
         "-10 * np.log10(mse.mean())",
         ("5.1 mean of the PSNRs above",),

@@ -237,8 +237,8 @@ MISTAKES = [
     Mistake(
         "the noise of one point forgotten",
         "noise-check",
-        "between + eps[0] - eps[1]",
-        "between + eps[0]",
+        "difference + eps[0] - eps[1]",
+        "difference + eps[0]",
         ("8.10 what noise adds",),
     ),
     Mistake(

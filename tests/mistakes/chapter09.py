@@ -234,7 +234,7 @@ MISTAKES = [
     Mistake(
         "the worst of all directions, tangent ones among them",
         "walks",
-        ' - enc_jacobian["plain, 2"][digit] @ q[digit].T @ q[digit]',
+        ' - enc_jacobian["plain, 2"][picked] @ q[picked].T @ q[picked]',
         "",
         ("the worst direction: no tangent part",),
     ),

@@ -285,7 +285,7 @@ MISTAKES = [
     ),
     Mistake(
         "the diagonal of the covariance for the best widths",
-        "sol-5",
+        "exercises/chapter11.py",
         "-np.log(np.diag(np.linalg.inv(cov)))",
         "np.log(np.diag(cov))",
         ("11.12 with the best widths",),

@@ -62,8 +62,8 @@ MISTAKES = [
     Mistake(
         "logistic regression under the name of the SVM",
         "probe-all",
-        "probe(*codes, rows, kind=SVC)",
-        "probe(*codes, rows)",
+        "probe(*feature_pair, rows, kind=SVC)",
+        "probe(*feature_pair, rows)",
         ("SVM: behind at 10 and 30",),
     ),
     Mistake(

@@ -63,8 +63,8 @@ def diagnose(
         batch: (n, …) data as the model is trained on, n at least 2; a hundred rows are enough.
         loss: ``loss(model, x, generator)``, as for ``training.fit``; None: do not test one.
         beta: the weight of the KL that is meant.
-        max_rows: rows that go through the model at a time, at least 64; bounds the memory. Of a
-            longer batch that many are examined, the first ones, and the last line says so.
+        max_rows: the most rows that are examined, at least 64; bounds the memory. Of a longer
+            batch these are the first ones, and the last line says so.
         seed: of the experiments. The same seed, the same findings.
 
     Returns:

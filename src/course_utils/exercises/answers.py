@@ -61,7 +61,7 @@ def solution(number: str) -> None:
     Raises:
         ValueError: there is no such exercise.
     """
-    say(solution_text(number))
+    say(solution_text(find(number).number))
 
 
 def find(number: str) -> Exercise:
@@ -73,7 +73,9 @@ def find(number: str) -> Exercise:
     chapter = str(number).split(".")[0]
     try:
         module = importlib.import_module(f"course_utils.exercises.chapter{chapter}")
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if not str(error.name).startswith("course_utils"):  # a package that the chapter needs
+            raise
         raise ValueError(f"number must be that of an exercise, as '01.1', got {number!r}") from None
     exercises: dict[str, Exercise] = {e.number: e for e in module.EXERCISES}
     if number not in exercises:

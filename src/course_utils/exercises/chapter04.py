@@ -12,7 +12,7 @@ from course_utils.numpy_nn import Layer, forward
 # 04.1 --------------------------------------------------------------------------------------------
 def linear_weights(w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Transpose: nn.Linear computes x Aᵀ + b."""
-    return w.T, b
+    return w.T, b  # (d_out, d_in), (d_out,)
 
 
 EXERCISE_1 = Exercise(

@@ -32,7 +32,7 @@ def _sigmoid(a: np.ndarray) -> np.ndarray:
 # J_ij = tanh'(a_i) W_ji as in (7.1), with tanh' = 1 - tanh². The rest is (7.2).
 def tanh_penalty(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Σ_i (1 − z_i²)² ‖W_·i‖²."""
-    z = np.tanh(x @ w + b)
+    z = np.tanh(x @ w + b)  # (n, k)
     return ((1 - z**2) ** 2) @ (w**2).sum(axis=0)
 
 

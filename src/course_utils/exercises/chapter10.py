@@ -12,7 +12,7 @@ from course_utils.numpy_nn import sigmoid, softplus
 # 10.1 --------------------------------------------------------------------------------------------
 def reparameterize(mu: np.ndarray, logvar: np.ndarray, eps: np.ndarray) -> np.ndarray:
     """Shift and scale standard normal noise: (n, k) each."""
-    return mu + np.exp(logvar / 2) * eps
+    return mu + np.exp(logvar / 2) * eps  # half the log-variance is the log of σ
 
 
 def _cases_1() -> list[Case]:

@@ -430,7 +430,7 @@ EXERCISE_5 = Exercise(
 # logvar = 0. What is left for mu is the logarithm of the joint density: its maximum is the
 # posterior's mean.
 def flattering(x: np.ndarray, model: LinearGaussian) -> tuple[np.ndarray, np.ndarray]:
-    """The posterior's mean with the prior's width: the mean code never meets the width."""
+    """The posterior's mean with the prior's width."""
     mu, _ = exact_posterior(x, model)
     return mu, np.zeros_like(mu)
 

@@ -20,7 +20,7 @@ def _normal(seed: int, *shape: int) -> np.ndarray:
 def first_loss(
     n: int, d: int, k: int, enc_var: float, dec_var: float, pixel_var: float, sigma: float
 ) -> tuple[float, float]:
-    """mu has variance d · enc_var · pixel_var, and a code number sigma² more."""
+    """The expected error and KL of a network that is not trained yet."""
     mu_var = d * enc_var * pixel_var
     reconstruction = pixel_var + k * dec_var * (mu_var + sigma**2)
     kl = n * k * 0.5 * (mu_var + sigma**2 - 1 - np.log(sigma**2))
@@ -196,7 +196,7 @@ EXERCISE_2 = Exercise(
 def log_sigma_gradients(
     mu: np.ndarray, log_sigma: np.ndarray, eps: np.ndarray, z_gradient: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """logvar is twice log_sigma, so the second gradient is twice that of logvar."""
+    """The gradients of the loss by mu and by log_sigma, given that by z."""
     sigma, n = np.exp(log_sigma), len(mu)
     return z_gradient + mu / n, z_gradient * eps * sigma + (sigma**2 - 1) / n
 
@@ -410,7 +410,7 @@ EXERCISE_4 = Exercise(
 # 12.5 --------------------------------------------------------------------------------------------
 # Inputs without any symmetry: in each array all different, none zero. Then a mix-up shows.
 def accepts(sampler: Sampler) -> bool:
-    """Try inputs without any symmetry: all different, none zero."""
+    """Tell whether a sampler gives mu + exp(logvar / 2) · eps."""
     mu = np.array([[0.3, -1.2], [2.0, 0.7], [-0.4, 1.1]])
     logvar = np.array([[-2.0, 0.5], [1.4, -0.9], [0.2, 2.3]])
     eps = np.array([[1.0, -0.6], [0.4, 1.7], [-1.3, 0.8]])

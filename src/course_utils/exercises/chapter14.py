@@ -231,7 +231,7 @@ EXERCISE_3 = Exercise(
 # 14.4 --------------------------------------------------------------------------------------------
 def active(mu: np.ndarray, logvar: np.ndarray, threshold: float) -> np.ndarray:
     """Mark units whose mean varies over images by more than threshold: (n, k) -> (k,)."""
-    return mu.var(axis=0) > threshold
+    return mu.var(axis=0) > threshold  # (14.5) asks for the mean alone
 
 
 def _cases_4() -> list[Case]:
@@ -372,7 +372,7 @@ EXERCISE_4 = Exercise(
 # 14.5 --------------------------------------------------------------------------------------------
 def free_bits(kl: np.ndarray, floor: float) -> float:
     """Σ_j max(mean KL of unit j, floor): (n, k) -> one number."""
-    return np.maximum(kl.mean(axis=0), floor).sum()
+    return np.maximum(kl.mean(axis=0), floor).sum()  # mean over images, floor, sum over units
 
 
 def _cases_5() -> list[Case]:

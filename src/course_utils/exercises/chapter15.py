@@ -266,7 +266,7 @@ EXERCISE_3 = Exercise(
 # It settles narrower: narrowness is sold to it too cheaply.
 def settled_widths(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Widths at which blur and KL balance: for the right sampler, and for that of patient 1."""
-    return 1 / np.sqrt(1 + c), 2 / (1 + np.sqrt(1 + 8 * c))
+    return 1 / np.sqrt(1 + c), 2 / (1 + np.sqrt(1 + 8 * c))  # no difference of near numbers
 
 
 EXERCISE_4 = Exercise(
@@ -311,7 +311,7 @@ EXERCISE_4 = Exercise(
 # 15.5 --------------------------------------------------------------------------------------------
 # Both places read logvar as ln σ. At 0 the value and the slope, e⁰ - 1 = 0, are the right ones.
 def sly_kl(mu: np.ndarray, logvar: np.ndarray) -> np.ndarray:
-    """Read logvar as ln σ in both places: right at 0, in value and in slope."""
+    """A wrong KL that looks right at logvar = 0."""
     return 0.5 * (mu**2 + np.exp(2 * logvar) - 1 - 2 * logvar).sum(axis=1)
 
 

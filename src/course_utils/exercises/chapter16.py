@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy import stats
 
 from course_utils.exercises.grading import Case, Exercise, Mistake
 
@@ -98,7 +98,7 @@ EXERCISE_1 = Exercise(
 def auroc(scores: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
     """P(score of an anomaly > of a normal one) + half of the ties, from ranks: (n,), (n,)."""
     a = anomalous.sum()
-    won = rankdata(scores)[anomalous].sum() - a * (a + 1) / 2
+    won = stats.rankdata(scores)[anomalous].sum() - a * (a + 1) / 2
     return won / (a * (len(scores) - a))
 
 
@@ -147,7 +147,7 @@ EXERCISE_2 = Exercise(
             (
                 lambda scores, anomalous: (
                     (
-                        rankdata(scores, method="ordinal")[anomalous].sum()
+                        stats.rankdata(scores, method="ordinal")[anomalous].sum()
                         - anomalous.sum() * (anomalous.sum() + 1) / 2
                     )
                     / (anomalous.sum() * (~anomalous).sum())
@@ -158,7 +158,7 @@ EXERCISE_2 = Exercise(
             "anomalies are ranked among each other too. Take 1 + 2 + … + a off the sum of ranks.",
             (
                 lambda scores, anomalous: (
-                    rankdata(scores)[anomalous].sum() / (anomalous.sum() * (~anomalous).sum())
+                    stats.rankdata(scores)[anomalous].sum() / (anomalous.sum() * (~anomalous).sum())
                 ),
             ),
         ),

@@ -154,7 +154,7 @@ def conv_transpose_1d(y: np.ndarray, w: np.ndarray, stride: int, padding: int) -
     out = np.zeros((len(y) - 1) * stride + len(w))
     for i, value in enumerate(y):
         out[i * stride : i * stride + len(w)] += value * w
-    return out[padding : len(out) - padding]
+    return out[padding : len(out) - padding]  # not [padding:-padding]: that is empty for 0
 
 
 def _overwriting(y: np.ndarray, w: np.ndarray, stride: int, padding: int) -> np.ndarray:

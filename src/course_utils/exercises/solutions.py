@@ -1,13 +1,15 @@
 """The solutions as text: each stands once, in the module of its chapter, and is read from there."""
 
 import ast
+import copy
 from importlib.resources import files
 
 
 def solution_text(number: str) -> str:
     """Return the functions that solve an exercise, each with the comment above it.
 
-    Nothing is imported, so that the pages of the book can show them where PyTorch is missing.
+    Their types are left out, as a chapter's code has none and does not import their names. Nothing
+    is imported, so that the pages of the book can show solutions where PyTorch is missing.
 
     Args:
         number: of the exercise, "01.1".
@@ -26,13 +28,19 @@ def solution_text(number: str) -> str:
         asked = said.get("number")
         if isinstance(asked, ast.Constant) and asked.value == number:
             names = [node.id for node in ast.walk(said["solution"]) if isinstance(node, ast.Name)]
-            return "\n\n\n".join(_with_comment(text, functions[name]) for name in names)
+            return "\n\n\n".join(_shown(text, functions[name]) for name in names)
     raise ValueError(f"number must be that of an exercise, as '01.1', got {number!r}")
 
 
-def _with_comment(text: str, function: ast.FunctionDef) -> str:
+def _shown(text: str, function: ast.FunctionDef) -> str:
+    """The comment above a function, its head without types, and its body as it stands."""
     lines = text.splitlines()
     start = function.lineno - 1
     while start and lines[start - 1].startswith("# ") and not lines[start - 1].endswith("----"):
         start -= 1
-    return "\n".join(lines[start : function.end_lineno])
+    head = copy.deepcopy(function)
+    head.body, head.returns = [ast.Pass()], None
+    for argument in (part for part in ast.walk(head.args) if isinstance(part, ast.arg)):
+        argument.annotation = None
+    body = lines[function.body[0].lineno - 1 : function.end_lineno]
+    return "\n".join([*lines[start : function.lineno - 1], ast.unparse(head).split("\n")[0], *body])
