@@ -11,6 +11,7 @@ URL :=
 BRANCH :=
 
 BIN := .venv/bin
+ONE_CORE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 unexport PYTHONPATH PYTHONHOME
 # Else each process of these commands compiles all that it imports anew: seconds each time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -37,13 +38,14 @@ pdf: .venv/.ready-pdf book ## Print the whole book to _build/autoencoders.pdf; n
 
 test: .venv/.ready-test ## Run every test; ARGS="-k numpy" goes to pytest
 # Two workers, each with one core: threads that outnumber the cores are many times slower.
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+	@$(ONE_CORE) $(BIN)/python -m pytest $(ARGS)
 
 lab: .venv/.ready-lab ## Open JupyterLab on the chapters; ARGS="--no-browser" goes to it
 	@$(BIN)/jupyter lab notebooks $(ARGS)
 
 outputs: .venv/.ready-test ## Execute the chapters that changed and store their outputs; NB="02 05" picks
-	@$(BIN)/python tools/notebooks.py outputs $(NB)
+# On one core, as make test does: a sum that two threads share is rounded otherwise.
+	@$(ONE_CORE) $(BIN)/python tools/notebooks.py outputs $(NB)
 
 portable: .venv/.ready-book ## Write each chapter as one file that runs anywhere, to _build/portable
 	@$(BIN)/python tools/portable.py
