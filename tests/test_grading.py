@@ -733,3 +733,51 @@ def test_a_grade_counts_cases_from_one_and_says_none_where_no_case_decided():
 def test_what_an_exercise_says_cannot_be_changed(made, name):
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(made, name, None)
+
+
+# Stubs, parts, and the hint of a mistake that raises -----------------------------------------------
+def documented(x):
+    """Return something."""
+
+
+def documented_constant(x):
+    """Return 3."""
+    return 3
+
+
+def test_a_stub_is_one_with_a_docstring_too_and_a_constant_is_an_answer():
+    made = exercise(lambda x: 3)
+    assert grade(made, (documented,)).status == "not attempted"
+    assert grade(made, (documented_constant,)).status == "right"
+
+
+def test_one_stub_among_two_parts_is_not_attempted():
+    made = exercise(lambda x: x, lambda x: 2 * x)
+    assert grade(made, (lambda x: x, documented)).status == "not attempted"
+    assert grade(made, (documented, lambda x: 2 * x)).status == "not attempted"
+
+
+def test_of_two_parts_the_first_is_called_where_nothing_else_is_said():
+    made = exercise(lambda x: x, lambda x: 2 * x)
+    assert grade(made, (lambda x: x, lambda x: 0)).status == "right"
+    assert grade(made, (lambda x: 2 * x, lambda x: 2 * x)).status == "wrong"
+
+
+def test_a_mistake_that_raises_on_a_later_case_gets_its_hint():
+    def mistake(x):
+        return 7 if x == 1 else 1 / (x - 2)  # raises for 2
+
+    made = dataclasses.replace(
+        exercise(lambda x: x, cases=({"x": 1.0}, {"x": 2.0})),
+        mistakes=(Mistake("seven, then a division by zero.", (mistake,)),),
+    )
+    assert "Known mistake: seven" in wrong_lines(made, lambda x: 7 if x == 1 else 1 / (x - 2))
+
+
+def test_an_answer_that_does_not_end_on_a_later_case_gets_no_hint(short):
+    made = dataclasses.replace(
+        exercise(lambda x: x, cases=({"x": 1.0}, {"x": 2.0})),
+        mistakes=(Mistake("seven.", (lambda x: 7,)),),
+    )
+    assert "Known mistake: seven" in wrong_lines(made, lambda x: 7)
+    assert "Known mistake" not in wrong_lines(made, lambda x: 7 if x == 1 else spin())
