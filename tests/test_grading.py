@@ -735,7 +735,7 @@ def test_what_an_exercise_says_cannot_be_changed(made, name):
         setattr(made, name, None)
 
 
-# Stubs, parts, and the hint of a mistake that raises -----------------------------------------------
+# Stubs, parts, and the hint of a mistake that raises ----------------------------------------------
 def documented(x):
     """Return something."""
 
