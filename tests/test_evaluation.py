@@ -124,6 +124,20 @@ def test_noise_is_the_same_in_whatever_parts_and_standard_normal(pair):
     assert len(whole.unique()) > 0.999 * whole.numel()
 
 
+@pytest.mark.parametrize(("pair", "numbers"), [((1, 5), 16), ((4, 4), 16), ((3, 6), 32)])
+def test_noise_takes_whole_blocks_of_16_and_no_more(pair, numbers):
+    ours, theirs = (torch.Generator().manual_seed(1) for _ in range(2))
+    image_noise((2, *pair), ours)
+    torch.randn(2, numbers, generator=theirs)
+    assert torch.equal(ours.get_state(), theirs.get_state())
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 5, 6), (0, 4, 5), (3, 0, 5), (3, 4, 0)])
+def test_noise_of_another_shape_is_named(shape):
+    with pytest.raises(ValueError, match="shape must hold three lengths of at least 1, got"):
+        image_noise(shape, torch.Generator())
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 50, 10**6])
 def test_the_batch_size_changes_the_elbo_only_by_rounding(batch_size):
     whole = elbo(vae(), IMAGES, samples=3, seed=3)
