@@ -28,8 +28,11 @@ def products(model: nn.Module, precision: str) -> Iterator[str]:
       again. The weights, the optimiser, and all that a loss computes itself stay float32.
 
     Raises:
-        ValueError: it is none of ``PRECISIONS``.
+        TypeError: ``model`` is no module.
+        ValueError: ``precision`` is none of ``PRECISIONS``.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a module, got {model!r}")
     if precision not in PRECISIONS:
         known = ", ".join(map(repr, PRECISIONS))
         raise ValueError(f"precision must be one of {known}, got {precision!r}")
