@@ -54,14 +54,12 @@ def device(name: str | None = None) -> "torch.device":
 
 
 def fast_precision() -> str:
-    """Return which precision of ``precision.products`` is the quickest on this machine.
+    """Return the quickest of PyTorch's precisions for float32 matrix products on this machine.
 
-    Products whose factors are rounded, to 8 significant bits (bfloat16) or on GPUs to 11 (TF32),
-    are quick where the hardware has them:
-
-    - "medium" on GPUs, and on CPUs with AMX, whose units PyTorch uses for float32 arrays too;
-    - "bfloat16" on CPUs with AVX512-BF16 alone, which PyTorch uses for bfloat16 arrays only;
-    - "highest" elsewhere, where rounding gains nothing, or loses.
+    "medium" lets products round their factors, to 8 significant bits (bfloat16) or on GPUs to 11
+    (TF32). It is quick on GPUs, and on CPUs with AMX. On CPUs with AVX512-BF16 alone PyTorch rounds
+    no float32 array, so that nothing is gained; elsewhere rounding may cost time. It is "highest"
+    there.
     """
     import torch
 
@@ -69,9 +67,7 @@ def fast_precision() -> str:
         return "medium"
     ask = getattr(torch.cpu, "get_capabilities", dict)  # older versions of PyTorch cannot tell
     capabilities: dict[str, bool] = ask()
-    if capabilities.get("amx_bf16"):
-        return "medium"
-    return "bfloat16" if capabilities.get("avx512_bf16") else "highest"
+    return "medium" if capabilities.get("amx_bf16") else "highest"
 
 
 @contextmanager
