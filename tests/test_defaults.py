@@ -43,7 +43,7 @@ DEFAULTS = {
         "latent_scatter": {"as_share": False},
         "decoded_plane": {"side": 12},
         "named_lines": {"style": "-"},
-        "number_map": {"digits": 2, "size": 11.0, "cmap": "Blues"},
+        "number_map": {"decimals": 2, "size": 11.0, "cmap": "Blues"},
     },
     "manifold": {"local_pca_dimension": {"threshold": 0.1}, "two_nn": {"discard": 0.1}},
     "disentanglement": {

@@ -288,7 +288,7 @@ def test_a_tick_of_a_logarithmic_axis_is_above_zero_and_finite(ax, tick):
 
 def test_a_table_is_drawn_with_its_numbers_light_on_dark_fields(ax):
     values = np.array([[0.0, 0.5, 1.3], [1.35, 2.0, 1.5]])
-    assert plots.number_map(values, ax, most=2.5, digits=1, size=8, cmap="Purples") is ax
+    assert plots.number_map(values, ax, most=2.5, decimals=1, size=8, cmap="Purples") is ax
     np.testing.assert_array_equal(ax.images[0].get_array(), values)
     assert ax.images[0].get_clim() == (0, 2.5) and ax.images[0].cmap.name == "Purples"
     drawn = {text.get_position(): text for text in ax.texts}
@@ -305,7 +305,7 @@ def test_a_table_is_drawn_with_its_numbers_light_on_dark_fields(ax):
         (np.ones(3), {}, "values must have shape"),
         (np.full((1, 1), np.nan), {}, "values must be finite"),
         (np.ones((2, 2)), {"most": 0.0}, "most must be above 0 and finite, got 0"),
-        (np.ones((2, 2)), {"digits": -1}, "digits must be"),
+        (np.ones((2, 2)), {"decimals": -1}, "decimals must be"),
     ],
 )
 def test_a_table_that_cannot_be_drawn_is_named(ax, values, options, message):

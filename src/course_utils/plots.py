@@ -296,7 +296,7 @@ def number_map(
     ax: Axes,
     *,
     most: float,
-    digits: int = 2,
+    decimals: int = 2,
     size: float = 11.0,
     cmap: str = "Blues",
 ) -> Axes:
@@ -309,7 +309,7 @@ def number_map(
         ax: where to draw; it has no ticks afterwards.
         most: the value of the darkest colour; 0 has the lightest. Numbers stand light on what is
             darker than about half of it.
-        digits: how many of each number stand behind the point.
+        decimals: how many of each number stand behind the point.
         size: of the numbers, in points.
         cmap: Matplotlib's name of a sequential map, light to dark.
 
@@ -317,18 +317,18 @@ def number_map(
         ``ax``.
 
     Raises:
-        ValueError: ``values`` is no finite table, ``most`` is not above 0 and finite, or ``digits``
-            is no whole number of at least 0.
+        ValueError: ``values`` is no finite table, ``most`` is not above 0 and finite, or
+            ``decimals`` is no whole number of at least 0.
     """
     expect_shapes("m n", values=values)
     expect_finite(values=values)
-    expect_whole("digits", digits, 0)
+    expect_whole("decimals", decimals, 0)
     if not 0 < most < float("inf"):
         raise ValueError(f"most must be above 0 and finite, got {most}")
     ax.imshow(values, cmap=cmap, vmin=0, vmax=most)
     for (row, column), value in np.ndenumerate(np.asarray(values)):
         shade = PAPER if value > 0.53 * most else INK
-        written = f"{value:.{digits}f}"
+        written = f"{value:.{decimals}f}"
         ax.text(column, row, written, ha="center", va="center", color=shade, size=size)
     ax.set(xticks=(), yticks=())
     return ax

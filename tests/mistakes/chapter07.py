@@ -211,8 +211,8 @@ MISTAKES = [
     Mistake(
         "the search inside for the search anywhere",
         "inside-check",
-        "worst_steps(strong, length))]",
-        "worst_steps(strong, length, inside=True))]",
+        "share_broken(worst_steps(strong, length))",
+        "share_broken(worst_steps(strong, length, inside=True))",
         ("steps of that length, anywhere",),
     ),
     Mistake(

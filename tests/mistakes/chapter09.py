@@ -178,8 +178,8 @@ MISTAKES = [
     Mistake(
         "divided by d for m",
         "survives",
-        "sum(dim=(1, 2)) / m, random",
-        "sum(dim=(1, 2)) / d, random",
+        "sum(dim=(1, 2)) / m, off_random",
+        "sum(dim=(1, 2)) / d, off_random",
         ("along: 0.75 to 1.25",),
     ),
     Mistake(

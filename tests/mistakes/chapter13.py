@@ -284,8 +284,8 @@ MISTAKES = [
     Mistake(
         "the straight path kept on the shell",
         "paths",
-        "return (1 - t) * start + t * end",
-        "return ((1 - t) * start + t * end) / ((1 - t) ** 2 + t**2) ** 0.5",
+        "return (1 - t) * a + t * b",
+        "return ((1 - t) * a + t * b) / ((1 - t) ** 2 + t**2) ** 0.5",
         (
             "13.4 straight, halfway",
             "13.4 norm halfway",
@@ -297,9 +297,9 @@ MISTAKES = [
     Mistake(
         "the straight path on the unit sphere, its norm put back",
         "paths",
-        "(torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)",
-        "F.normalize((1 - t) * F.normalize(start) + t * F.normalize(end))"
-        " * ((1 - t) * start.norm(dim=1) + t * end.norm(dim=1))[:, None]",
+        "(torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)",
+        "F.normalize((1 - t) * F.normalize(a) + t * F.normalize(b))"
+        " * ((1 - t) * a.norm(dim=1) + t * b.norm(dim=1))[:, None]",
         ("13.5 at 0.3 of the way",),
     ),
     Mistake(
@@ -312,15 +312,15 @@ MISTAKES = [
     Mistake(
         "half the angle",
         "paths",
-        "angle = torch.arccos(F.cosine_similarity(start, end))[:, None]",
-        "angle = torch.arccos(F.cosine_similarity(start, end))[:, None] / 2",
+        "angle = torch.arccos(F.cosine_similarity(a, b))[:, None]",
+        "angle = torch.arccos(F.cosine_similarity(a, b))[:, None] / 2",
         ("13.5 on the unit sphere",),
     ),
     Mistake(
         "a spherical path that is not divided by the sine",
         "paths",
-        "(torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)",
-        "torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end",
+        "(torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)",
+        "torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b",
         ("13.5 from a to b",),
     ),
     Mistake(

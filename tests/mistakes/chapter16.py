@@ -204,8 +204,8 @@ MISTAKES = [
     Mistake(
         "ties counted as lost",
         "auroc",
-        "return roc_auc_score(anomalous, score)",
-        "return (score[anomalous][:, None] > score[~anomalous]).mean()",
+        "return roc_auc_score(anomalous, scores)",
+        "return (scores[anomalous][:, None] > scores[~anomalous]).mean()",
         ("16.6 AUROC by pairs",),
     ),
     Mistake(
