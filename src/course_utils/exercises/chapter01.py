@@ -196,12 +196,13 @@ EXERCISE_3 = Exercise(
 
 # 01.4 --------------------------------------------------------------------------------------------
 # One real number has room for any amount of data: a small code is no limit by itself.
-# A network can even compute this unpack: straight lines between the 32 codes, 31 ReLUs, slopes of
-# at most √5. What is hard is to *learn* these bends from a random start, and to bear noise: codes
-# 15 and 16 mean states that differ in all five lamps, so half a unit of noise changes everything.
+# A network can even agree with this unpack on the 32 codes: straight lines between them, 31 ReLUs,
+# the slope of each lamp at most 1. What is hard is to *learn* these bends from a random start, and
+# to bear noise: codes 15 and 16 mean states that differ in all five lamps, and 16 less the
+# slightest noise comes back as 15.
 def pack(x: np.ndarray) -> np.ndarray:
     """Read five binary digits as one whole number: (n, 5) -> (n, 1)."""
-    return x @ 2.0 ** np.arange(5)[:, None]  # (n, 5) -> (n, 1)
+    return x @ 2.0 ** np.arange(5)[:, None]
 
 
 def unpack(z: np.ndarray) -> np.ndarray:
@@ -323,7 +324,8 @@ EXERCISE_4 = Exercise(
 
 # 01.5 --------------------------------------------------------------------------------------------
 # A dense layer multiplies the expected squared entry by gain, a ReLU by 1/2. There are H layers
-# with ReLU and one without: m · (gain / 2)^H · gain, plus m for the image that is missing.
+# with ReLU and one without: m · (gain / 2)^H · gain, plus m for the image that is missing. The
+# cross term has mean 0.
 def predicted_loss(x: np.ndarray, n_hidden: int, gain: float) -> float:
     """m (1 + gain^(H+1) / 2^H)."""
     m = (x**2).mean()

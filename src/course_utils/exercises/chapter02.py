@@ -86,10 +86,10 @@ EXERCISE_1 = Exercise(
 
 
 # 02.2 --------------------------------------------------------------------------------------------
-# With z = x W known, L is least squares in V: zᵀ (x - z V) = 0, so V = (zᵀz)⁻¹ zᵀ x.
-# In general neither Wᵀ nor the pseudoinverse of W: the best decoder depends on the data.
+# With z = x W known, L is least squares in V, and zᵀ (x - z V) = 0 at its minimum.
+# In general that is neither Wᵀ nor the pseudoinverse of W: the best decoder depends on the data.
 def best_decoder(x: np.ndarray, enc_w: np.ndarray) -> np.ndarray:
-    """Least squares of x on the code: (ZᵀZ)⁻¹ Zᵀ X."""
+    """Least squares of x on the code: V = (zᵀz)⁻¹ zᵀ x."""
     z = x @ enc_w  # (n, k)
     return np.linalg.lstsq(z, x, rcond=None)[0]  # (k, d)
 
@@ -199,6 +199,8 @@ EXERCISE_3 = Exercise(
 
 
 # 02.4 --------------------------------------------------------------------------------------------
+# In the turned basis the codes are z axes, and axesᵀ zᵀz axes is diagonal. The span is the same.
+# The signs stay free.
 def principal_components(x: np.ndarray, dec_w: np.ndarray) -> np.ndarray:
     """Rotate an orthonormal basis of the decoder's rows so that the codes are uncorrelated."""
     basis = np.linalg.qr(dec_w.T)[0].T  # (k, d): orthonormal, but turned arbitrarily

@@ -12,9 +12,9 @@ def _drawn(seed: int, *shapes: tuple[int, ...]) -> list[np.ndarray]:
 
 
 # 03.1 --------------------------------------------------------------------------------------------
-# At most half of the images lie above the best constant, at most half below: the median image.
+# Pixel by pixel the slope is 0 where as many images are darker as are brighter: the median image.
 def absolute_error_and_gradient(x: np.ndarray, x_hat: np.ndarray) -> tuple[float, np.ndarray]:
-    """The sum over pixels and mean over rows of |x − x̂|, and its slope, the sign over n."""
+    """The sum over pixels and mean over rows of |x − x̂|, and its gradient sign(x̂ − x) / n."""
     return np.abs(x - x_hat).sum(axis=1).mean(), np.sign(x_hat - x) / len(x)
 
 
@@ -83,12 +83,12 @@ EXERCISE_1 = Exercise(
 
 
 # 03.2 --------------------------------------------------------------------------------------------
-# x reaches h on two paths, and the gradients of both add up. Where the units are off, the path
-# around the layer still carries the whole gradient: it does not vanish with depth.
+# x reaches h on two paths, and the gradients of both add up. With all units off, the gradient for x
+# is that of the output, unchanged.
 def residual_backward(
     x: np.ndarray, w: np.ndarray, b: np.ndarray, output_gradient: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients of h = x + relu(x w + b): x is in it twice."""
+    """Gradients of h = x + relu(x w + b)."""
     off_or_on = RELU.slope(relu(dense(x, w, b)))  # (n, d)
     dw, db, dx = dense_backward(x, w, output_gradient * off_or_on)
     return dw, db, dx + output_gradient
@@ -202,8 +202,9 @@ def _entropy(x: np.ndarray) -> np.ndarray:
     return -x * np.log(np.where(x > 0, x, 1)) - (1 - x) * np.log(np.where(x < 1, 1 - x, 1))
 
 
+# cross_entropy computes no p, so any logit is safe. np.where turns ln 0 into ln 1.
 def excess_nats(x: np.ndarray, logits: np.ndarray) -> float:
-    """The cross-entropy less the entropy of the pixels, mean over rows."""
+    """The cross-entropy less the entropy of the pixels: a sum over pixels, a mean over rows."""
     ink = x * np.log(np.where(x > 0, x, 1))  # 0 · ln 0 = 0
     paper = (1 - x) * np.log(np.where(x < 1, 1 - x, 1))
     return cross_entropy(x, logits).mean() + (ink + paper).sum(axis=1).mean()
@@ -289,11 +290,12 @@ EXERCISE_3 = Exercise(
 
 
 # 03.4 --------------------------------------------------------------------------------------------
-# For one column: ∂mean/∂x_j = 1/n and ∂s/∂x_j = y_j / n, so
+# g is output_gradient. For one column: ∂mean/∂x_j = 1/n and ∂s/∂x_j = y_j / n, so
 # ∂y_i/∂x_j = (δ_ij - 1/n - y_i y_j / n) / s. Multiply by g_i and sum over i.
-# The result is g without its mean and its part along y, over s: moving x along these leaves y.
+# The result is g without its mean and its part along y, over s: adding a constant to x, or
+# stretching it along y, leaves y.
 def standardise_backward(x: np.ndarray, output_gradient: np.ndarray) -> np.ndarray:
-    """(g − mean(g) − y mean(g y)) / sd, means over rows."""
+    """(g − mean(g) − y mean(g y)) / s, means over rows."""
     s = x.std(axis=0)  # (d,)
     y = (x - x.mean(axis=0)) / s
     along = (output_gradient * y).mean(axis=0)
@@ -398,7 +400,7 @@ EXERCISE_5 = Exercise(
     cases=_cases_5,
     mistakes=(
         Mistake(
-            "the other way round: the uncorrected step over the corrected one.",
+            "upside down: asked is the uncorrected step over the corrected one.",
             (lambda t, b1, b2: 1 / uncorrected_ratio(t, b1, b2),),
         ),
         Mistake(

@@ -321,7 +321,7 @@ EXERCISE_4 = Exercise(
             (_below_a_start,),
         ),
         Mistake(
-            "the other way round: first the epoch that is restored, then the last one run.",
+            "in the wrong order: asked is first the epoch that is restored, then the last one run.",
             (lambda v, p: stop_early(v, p)[::-1],),
         ),
     ),
@@ -335,9 +335,10 @@ EXERCISE_4 = Exercise(
 
 # 04.5 --------------------------------------------------------------------------------------------
 # A ReLU lets through one sign. Two units a number carry both: x = relu(x) - relu(-x), width 2d.
-# Fewer do not do: far out along a direction v (no w·v zero) the units with w·v > 0 are on, along
-# -v those with w·v < 0. Each set must carry d numbers, and no unit is in both. (On inputs bounded
-# from below d units do: shift by a bias, and shift back.)
+# Fewer do not do. Let w be the weights into a unit, and v a direction with no w·v zero but where w
+# is. Far out along v the units with w·v > 0 are on, along -v those with w·v < 0. Each set must
+# carry d numbers, and no unit is in both. (On inputs bounded from below d units do: shift by a
+# bias, and shift back.)
 def identity_layers(d: int) -> list[Layer]:
     """Build x = relu(x) − relu(−x) from two layers, d → 2d → d."""
     eye = np.eye(d)

@@ -81,6 +81,7 @@ EXERCISE_1 = Exercise(
 
 # 05.2 --------------------------------------------------------------------------------------------
 # The odds of +a to -a are p/(1 - p) · exp(2 a x̃ / σ²) =: e^(2u), and the mean is a tanh(u).
+# tanh overflows nowhere; a quotient of the two likelihoods is 0/0 far out.
 def best_guess(x_noisy: np.ndarray, a: float, p: float, sigma: float) -> np.ndarray:
     """a tanh(a x̃/σ² + ½ ln(p/(1 − p)))."""
     return a * np.tanh(a * x_noisy / sigma**2 + 0.5 * np.log(p / (1 - p)))
@@ -170,7 +171,8 @@ EXERCISE_2 = Exercise(
 
 # 05.3 --------------------------------------------------------------------------------------------
 # E[x̃ᵀx̃] A = E[x̃ᵀx] with E[x̃ᵀx̃] = C + σ² I and E[x̃ᵀx] = C. Along an eigenvector it multiplies by
-# λ/(λ + σ²): directions with more signal than noise pass, the others are shut. A soft PCA.
+# λ/(λ + σ²). A variance far above that of the noise passes nearly whole, one far below is nearly
+# lost, and of an equal one half is left: a soft PCA.
 def wiener_matrix(covariance: np.ndarray, sigma: float) -> np.ndarray:
     """(C + σ² I)⁻¹ C."""
     return np.linalg.solve(covariance + sigma**2 * np.eye(len(covariance)), covariance)
@@ -245,7 +247,7 @@ EXERCISE_3 = Exercise(
 # dr*/dx̃ = (E[x²|x̃] - E[x|x̃]²)/σ². The slope says how sure it is: flat means sure.
 def posterior_variance(denoise: Map, x_noisy: np.ndarray, sigma: float) -> np.ndarray:
     """σ² dr*/dx̃, the derivative by a central difference."""
-    step = 1e-4
+    step = 1e-4 * sigma
     slope = (denoise(x_noisy + step) - denoise(x_noisy - step)) / (2 * step)
     return sigma**2 * slope
 
@@ -316,7 +318,7 @@ EXERCISE_4 = Exercise(
         "r*(x̃) is a quotient: ∫ x N(x̃; x, σ²) p(x) dx over ∫ N(x̃; x, σ²) p(x) dx. Differentiate.",
         "d/dx̃ of N(x̃; x, σ²) is N · (x − x̃)/σ². The quotient rule gives two means.",
         "What is left is (E[x² | x̃] − E[x | x̃]²)/σ²: the slope is the variance over σ². Take the"
-        " slope by a central difference with a step of 1e-4.",
+        " slope by a central difference with a step of 1e-4 σ.",
     ),
     rtol=1e-3,
 )

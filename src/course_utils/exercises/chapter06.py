@@ -138,7 +138,8 @@ EXERCISE_2 = Exercise(
 
 
 # 06.3 --------------------------------------------------------------------------------------------
-# All numbers of a unit are pushed the same way, the small ones too: only the average counts.
+# ∂ρ/∂z = 1/n for every row, so all numbers of a unit get the same push: down where ρ > ρ̂, the
+# small ones too, and up where ρ < ρ̂. Only the average counts.
 def kl_gradient(z: np.ndarray, target: float) -> np.ndarray:
     """(−ρ̂/ρ + (1 − ρ̂)/(1 − ρ)) / n, the same for every row."""
     rho = z.mean(axis=0)  # (m,)
@@ -227,6 +228,8 @@ EXERCISE_3 = Exercise(
 
 
 # 06.4 --------------------------------------------------------------------------------------------
+# z times rows stays as it is whatever the factor, so the price can be what one likes. Rows of
+# length 1, as in this chapter, close this way.
 def escape(z: np.ndarray, rows: np.ndarray, price: float) -> tuple[np.ndarray, np.ndarray]:
     """All codes times one factor, all rows divided by it."""
     factor = price / np.abs(z).sum(axis=1).mean()

@@ -84,10 +84,11 @@ def _with_derivative(x: np.ndarray, w: np.ndarray, b: np.ndarray, squared: Any) 
 
 
 # 07.2 --------------------------------------------------------------------------------------------
-# With q = z (1 - z): the penalty is the mean of Σ_i q_i² ‖W_i‖², and dq/da = q (1 - 2z).
-# Through ‖W_i‖²: 2 q_i² W_ji. Through q, as da_i/dW_ji = x_j: 2 q_i² (1 - 2 z_i) ‖W_i‖² x_j.
+# Let W_·i be the column of unit i. The penalty is the mean of Σ_i q_i² ‖W_·i‖², and
+# dq/da = q (1 - 2z). Through ‖W_·i‖²: 2 q_i² W_ji. Through q, as da_i/dW_ji = x_j:
+# 2 q_i² (1 - 2 z_i) ‖W_·i‖² x_j.
 def penalty_gradient(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(2/n) Σ_n q² W + (2/n) xᵀ [q² (1 − 2z) ‖W‖²], with q = z (1 − z)."""
+    """Mean over rows of 2 q² W + 2 xᵀ [q² (1 − 2z) ‖W_·i‖²], with q = z (1 − z)."""
     z = 1 / (1 + np.exp(-(x @ w + b)))  # (n, k)
     q2 = (z * (1 - z)) ** 2
     direct = 2 * q2.mean(axis=0) * w
@@ -148,7 +149,8 @@ EXERCISE_2 = Exercise(
 
 # 07.3 --------------------------------------------------------------------------------------------
 # Turn the axes: ‖vJ‖² = Σ γ_i² g_i² with independent standard normal g_i, and Var(g²) = 2.
-# It is the bound of (7.9): signs never do worse, since they get the diagonal of J Jᵀ for nothing.
+# Its square is the bound of (7.9) on the variance with signs. That one is smaller unless J = 0:
+# signs get the diagonal of J Jᵀ without any error.
 def gaussian_sd(j: np.ndarray, m: int) -> float:
     """√((2/m) Σ γ_i⁴), with the singular values γ_i of J."""
     return np.sqrt(2 * ((j @ j.T) ** 2).sum() / m)  # Σ γ⁴ = ‖J Jᵀ‖_F²
@@ -252,8 +254,9 @@ EXERCISE_4 = Exercise(
 
 
 # 07.5 --------------------------------------------------------------------------------------------
-# Stand on the flat part of a steep unit and step over the edge: a = -S/2 at x, +S/2 at x + δ.
-# The slope at x is about S exp(-S/2), and the code moves by nearly 1.
+# Let S be the steepness, a = -S/2 at x and +S/2 at x + δ. The slope at x is about S exp(-S/2), and
+# the code moves by nearly 1: exp(S/2) / S times as far as promised. The 12 brings a factor e⁶,
+# some 400, to pay for S. That is enough for ratios up to 10⁸⁴.
 def broken_promise(x: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Start on the flat side of a steep unit, and step over the edge."""
     steepness = 2 * np.log(ratio) + 12

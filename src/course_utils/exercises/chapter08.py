@@ -28,11 +28,11 @@ class _Code:
         return f"t -> {self.formula}"
 
 
-# The difference h(t) = code(t) - code(t + π) changes its sign from 0 to π, because
-# h(π) = code(π) - code(2π) = -h(0). It is continuous, so it is zero in between: bisect.
+# The difference D(t) = code(t) - code(t + π) has D(π) = code(π) - code(2π) = -D(0). So D(0) = 0, or
+# the sign changes from 0 to π, and D, which is continuous, is 0 in between: bisect.
 # An autoencoder with one code number must tear a circle, or map two opposite points to one.
 def collision(code: Callable[[Any], Any], bracket: np.ndarray) -> float:
-    """Bisect the difference between opposite points: it changes its sign between 0 and π."""
+    """Bisect the difference between opposite points on [0, π]."""
     low, high = bracket
     at_low = code(low) - code(low + np.pi)
     for _ in range(60):
@@ -136,7 +136,8 @@ EXERCISE_1 = Exercise(
 
 
 # 08.2 --------------------------------------------------------------------------------------------
-# C(r) = c r^D gives C(r_large) / C(r_small) = (r_large / r_small)^D. Take logarithms.
+# C(r) = c r^D gives C(r_large) / C(r_small) = (r_large / r_small)^D. Take logarithms. In the ratio
+# the number of pairs cancels, so counts will do.
 def correlation_dimension(x: np.ndarray, r_small: float, r_large: float) -> float:
     """The slope of ln C(r) over ln r between two radii."""
     distances = np.linalg.norm(x[:, None] - x[None], axis=2)[np.triu_indices(len(x), k=1)]
@@ -399,8 +400,8 @@ EXERCISE_4 = Exercise(
 
 
 # 08.5 --------------------------------------------------------------------------------------------
-# A wave of its own frequency in each coordinate. The curve is over 20 000 units long, the points
-# on it are few, and the nearest ones lie on other windings: the neighbourhoods are not small.
+# For d = 8 and more the curve is over 29 000 units long. The points on it are few, and the nearest
+# ones lie on other windings: the neighbourhoods are not small.
 def wild_curve(t: np.ndarray, d: int) -> np.ndarray:
     """A wave of its own frequency in each coordinate."""
     frequencies = 1000 * np.sqrt(np.arange(2, d + 2))

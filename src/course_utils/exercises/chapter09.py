@@ -12,7 +12,7 @@ def _basis(m: int, d: int, rng: np.random.Generator) -> np.ndarray:
 
 
 # 09.1 --------------------------------------------------------------------------------------------
-# The left singular vectors with singular values above zero: as many as the rank, no more.
+# The left singular vectors with singular values above zero, but for rounding: as many as the rank.
 def tangent_part(delta: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
     """Project on the span of the columns, whatever their lengths, angles and rank."""
     u, s, _ = np.linalg.svd(jacobian, full_matrices=False)
@@ -156,7 +156,7 @@ EXERCISE_2 = Exercise(
             (lambda j, q: tuple(np.sqrt(survival(j, q))),),
         ),
         Mistake(
-            "the wrong order: along the manifold first.",
+            "the wrong order: asked is the share along the manifold first.",
             (lambda j, q: survival(j, q)[::-1],),
         ),
     ),
@@ -170,7 +170,7 @@ EXERCISE_2 = Exercise(
 
 
 # 09.3 --------------------------------------------------------------------------------------------
-# (R + τ)² = R² + t². For small steps τ ≈ t² / (2R): 1/R is the curvature in the error of (9.1).
+# (R + τ)² = R² + t². For small steps τ ≈ t² / (2R): the smaller R, the sooner one is off.
 def longest_step(radius: float, tolerance: float) -> float:
     """Solve √(R² + t²) − R = τ for t."""
     return float(np.sqrt(2 * radius * tolerance + tolerance**2))

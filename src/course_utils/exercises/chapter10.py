@@ -70,8 +70,8 @@ EXERCISE_1 = Exercise(
 
 
 # 10.2 --------------------------------------------------------------------------------------------
-# By σ: σ - 1/σ. By a: times the sigmoid. As a → -∞ both σ and the sigmoid approach eᵃ, so the
-# product approaches -1: a narrow code is always pushed to be wider, and never violently.
+# By σ: σ - 1/σ. By a: times the sigmoid. As a → -∞ both σ and the sigmoid approach eᵃ, so
+# (σ - 1/σ) · sigmoid approaches -1: a narrow code is always pushed to be wider, never violently.
 def kl_slope(a: np.ndarray) -> np.ndarray:
     """Derivative of the KL of one code number by a, where σ = softplus(a)."""
     sigma = np.log1p(np.exp(a))
@@ -155,7 +155,7 @@ EXERCISE_2 = Exercise(
 
 
 # 10.3 --------------------------------------------------------------------------------------------
-# (mu + σ ε)³ has the mean mu³ + 3 mu σ²: the odd powers of ε vanish. And ∂σ²/∂logvar = σ².
+# The odd powers of ε vanish in the mean of (mu + σ ε)³. And ∂σ²/∂logvar = σ².
 def cubic_gradient(mu: np.ndarray, logvar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gradient of E[z³] = mu³ + 3 mu σ² by mu and by logvar."""
     variance = np.exp(logvar)
@@ -202,6 +202,8 @@ EXERCISE_3 = Exercise(
 
 
 # 10.4 --------------------------------------------------------------------------------------------
+# ln q = -½ [ln 2π + logvar + (z - mu)²/σ²]. By mu: (z - mu)/σ². By logvar: ½ [(z - mu)²/σ² - 1].
+# The mean of f times these estimates the gradients.
 def score_gradient(
     f: np.ndarray, z: np.ndarray, mu: float, logvar: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -302,7 +304,7 @@ EXERCISE_4 = Exercise(
 
 # 10.5 --------------------------------------------------------------------------------------------
 # The gradient is (c + 1) σ - 1/σ. Set σ - rate · gradient = 0. For wide codes the rate nears
-# 1/(c + 1): the more a code matters (large c), the smaller the step that kills it.
+# 1/(c + 1): the more a code matters (large c), the smaller the rate that kills it.
 def killing_rate(sigma: np.ndarray, c: float) -> np.ndarray:
     """Smallest rate at which one gradient step takes σ = relu(a) to zero."""
     gradient = (c + 1) * sigma - 1 / sigma

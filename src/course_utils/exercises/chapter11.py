@@ -26,7 +26,7 @@ def _normal(seed: int, *shape: int) -> np.ndarray:
 
 
 # 11.1 --------------------------------------------------------------------------------------------
-# (11.12) with μ = mu, σ = sigma, μ_p = 0, σ_p = tau, summed over code numbers.
+# (11.12) with μ = mu, σ = sigma, μ_p = 0, σ_p = tau.
 def kl_to_wide_prior(mu: np.ndarray, sigma: np.ndarray, tau: float) -> np.ndarray:
     """½ Σ_j [(sigma_j² + mu_j²) / tau² − 1 − ln(sigma_j² / tau²)], a sum over each row."""
     ratio = sigma**2 / tau**2
@@ -123,7 +123,7 @@ EXERCISE_1 = Exercise(
 
 
 # 11.2 --------------------------------------------------------------------------------------------
-# The KL has weight one in both, so weight · error / d = error / (2c).
+# The KL has weight one in the loss and in minus the ELBO, so the error terms must be equal.
 def implied_noise(weight: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
     """weight / d = 1 / (2 c), so c = d / (2 weight); the constant is d/2 · ln(2πc)."""
     c = d / (2 * weight)
@@ -376,8 +376,8 @@ EXERCISE_4 = Exercise(
 
 
 # 11.5 --------------------------------------------------------------------------------------------
-# With precision matrix P = cov⁻¹ the gap depends on the variances v by ½ Σ (P_jj v_j - ln v_j).
-# So v_j = 1 / P_jj: how far z_j can move with the others held still. That is at most cov_jj.
+# With the precision matrix Λ = cov⁻¹ the gap depends on the variances v by ½ Σ (Λ_jj v_j - ln v_j).
+# So v_j = 1 / Λ_jj, the variance of z_j with the others held still. That is at most cov_jj.
 def best_logvar(cov: np.ndarray) -> np.ndarray:
     """−ln of the diagonal of the precision matrix."""
     return -np.log(np.diag(np.linalg.inv(cov)))
@@ -427,8 +427,9 @@ EXERCISE_5 = Exercise(
 
 # 11.6 --------------------------------------------------------------------------------------------
 # The mean code never meets the blur of (11.14), so the width is free to please the KL alone:
-# logvar = 0. What is left for mu is the logarithm of the joint density: its maximum is the
-# posterior's mean.
+# logvar = 0. What is left for mu is, up to a constant, the logarithm of the joint density. At its
+# maximum, the posterior's mean, the value is above ln p(x). The honest ELBO pays the blur as well,
+# ½ Σ_j ‖V_j‖²/c at this width.
 def flattering(x: np.ndarray, model: LinearGaussian) -> tuple[np.ndarray, np.ndarray]:
     """The posterior's mean with the prior's width."""
     mu, _ = exact_posterior(x, model)

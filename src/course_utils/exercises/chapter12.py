@@ -306,7 +306,8 @@ EXERCISE_3 = Exercise(
 
 
 # 12.4 --------------------------------------------------------------------------------------------
-# The last gradient is zero at c = mean squared error per pixel: the noise is what remains.
+# The last gradient is zero where c is the mean squared error per pixel: what the decoder leaves
+# unexplained.
 def gaussian_loss_gradients(
     x: np.ndarray, x_hat: np.ndarray, log_c: float
 ) -> tuple[float, np.ndarray, float]:

@@ -162,10 +162,10 @@ EXERCISE_2 = Exercise(
 
 
 # 14.3 --------------------------------------------------------------------------------------------
-# s_j = 1 / (1 + ‖V_j‖²/c) is the posterior's variance. The prior's variance of 1 is the mean of s_j
-# plus the variance of mu_j over images, so E[mu_j²] = 1 - s_j, and the KL is
-# ½ [(1 - s_j) + s_j - 1 - ln s_j] = -½ ln s_j. The mean posterior is the prior: no mismatch in
-# (14.3).
+# s_j = 1 / (1 + ‖V_j‖²/c) is the posterior's variance. The prior's variance of 1 is the mean of
+# s_j plus the variance of mu_j over images, so E[mu_j²] = 1 - s_j, and the KL is
+# ½ [(1 - s_j) + s_j - 1 - ln s_j] = -½ ln s_j. Averaged over the model's images the posterior is
+# the prior: there is no mismatch in (14.3).
 def information(dec_w: np.ndarray, c: float) -> float:
     """Mean rate of the exact posterior over the model's own images, rows at right angles."""
     return 0.5 * np.log(1 + (dec_w**2).sum(axis=1) / c).sum()
@@ -231,7 +231,7 @@ EXERCISE_3 = Exercise(
 # 14.4 --------------------------------------------------------------------------------------------
 def active(mu: np.ndarray, logvar: np.ndarray, threshold: float) -> np.ndarray:
     """Mark units whose mean varies over images by more than threshold: (n, k) -> (k,)."""
-    return mu.var(axis=0) > threshold  # (14.5) asks for the mean alone
+    return mu.var(axis=0) > threshold  # (14.5) asks for mu, not for logvar
 
 
 def _cases_4() -> list[Case]:
@@ -371,8 +371,8 @@ EXERCISE_4 = Exercise(
 
 # 14.5 --------------------------------------------------------------------------------------------
 def free_bits(kl: np.ndarray, floor: float) -> float:
-    """Σ_j max(mean KL of unit j, floor): (n, k) -> one number."""
-    return np.maximum(kl.mean(axis=0), floor).sum()  # mean over images, floor, sum over units
+    """Mean over images, floor, sum over units: (n, k) -> one number."""
+    return np.maximum(kl.mean(axis=0), floor).sum()
 
 
 def _cases_5() -> list[Case]:
@@ -436,9 +436,10 @@ EXERCISE_5 = Exercise(
 
 
 # 14.6 --------------------------------------------------------------------------------------------
-# D + βR = error/(2c) + βR. Divided by β this is the ELBO of a model with noise βc. Its best decoder
-# has ‖V_j‖² = max(λ_j - βc, 0), and the data vary as it believes wherever λ_j > βc, so exercise
-# 14.3 gives ½ ln(1 + ‖V_j‖²/(βc)) = ½ ln(λ_j/(βc)). Unit j dies at β = λ_j/c, the weakest first.
+# D + βR is error/(2c) + βR and a constant. Divided by β it is, up to a constant, minus the ELBO of
+# a model with noise βc. Its best decoder has ‖V_j‖² = max(λ_j - βc, 0), and the data vary as it
+# believes wherever λ_j > βc, so exercise 14.3 gives ½ ln(1 + ‖V_j‖²/(βc)) = ½ ln(λ_j/(βc)).
+# Unit j dies at β = λ_j/c, the weakest first.
 def rates_at(eigenvalues: np.ndarray, c: float, beta: float) -> np.ndarray:
     """Rate of each unit of the best linear-Gaussian model of the loss D + beta · R, noise c."""
     return 0.5 * np.log(np.maximum(eigenvalues / (beta * c), 1.0))

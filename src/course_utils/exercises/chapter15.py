@@ -172,7 +172,7 @@ EXERCISE_2 = Exercise(
 
 
 # 15.3 --------------------------------------------------------------------------------------------
-# Move one thing at a time. x_hat = x + 1 has the squared error d; mu = 1 everywhere has k/2 nats.
+# x_hat = x + 1 has the squared error d an image; mu = 1 everywhere has k/2 nats.
 def beta_by_experiment(loss: Weighed, x: np.ndarray, k: int) -> float:
     """Move the reconstruction alone, then the code alone."""
     n, d = x.shape

@@ -11,7 +11,7 @@ from course_utils.exercises.grading import Case, Exercise, Mistake
 
 # 16.1 --------------------------------------------------------------------------------------------
 def precision_at(distance: np.ndarray, y: np.ndarray, m: int) -> np.ndarray:
-    """Mean share of the m nearest other images (n, n) that have the query's class (n,)."""
+    """Mean share of the m nearest other images, over queries, that have the query's class (n,)."""
     others = distance + np.diag(np.full(len(y), np.inf))  # nobody finds himself
     near = np.argsort(others, axis=1)[:, :m]
     return (y[near] == y[:, None]).mean()
@@ -93,10 +93,9 @@ EXERCISE_1 = Exercise(
 
 # 16.2 --------------------------------------------------------------------------------------------
 # An anomaly's rank counts the scores below it, itself, and half of its ties. Summed over anomalies:
-# (pairs won + ½ ties against normals) + the ranks 1 + 2 + … + a that anomalies have among
-# themselves.
+# (pairs won + ½ ties against normals) + the ranks 1 + 2 + … + a that they have among themselves.
 def auroc(scores: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
-    """P(score of an anomaly > of a normal one) + half of the ties, from ranks: (n,), (n,)."""
+    """P(score of an anomaly > of a normal one) + ½ P(they are equal), from ranks: (n,), (n,)."""
     a = anomalous.sum()
     won = stats.rankdata(scores)[anomalous].sum() - a * (a + 1) / 2
     return won / (a * (len(scores) - a))
@@ -263,9 +262,10 @@ EXERCISE_3 = Exercise(
 
 
 # 16.4 --------------------------------------------------------------------------------------------
-# (I + V Vᵀ/c) z = (x - b) Vᵀ/c is the posterior mean. Split the pixels: at rest x_m - b_m = z V_m,
-# so the missing ones add z V_m V_mᵀ/c on both sides, and cancel. What is left is the posterior mean
-# given the seen pixels alone: E[x_m|x_o], what an exact chain's draws have as their mean.
+# The posterior mean z solves z (I + V Vᵀ/c) = (x - b) Vᵀ/c. Split the pixels: at rest x_m - b_m is
+# z V_m, so the missing ones add z V_m V_mᵀ/c on both sides, and cancel. What is left is E[z|x_o],
+# from the seen pixels alone, and x_m = b_m + z V_m is E[x_m|x_o], the mean of an exact chain's
+# draws.
 def resting_point(
     x: np.ndarray, seen: np.ndarray, v: np.ndarray, b: np.ndarray, c: float
 ) -> np.ndarray:
@@ -358,8 +358,8 @@ EXERCISE_4 = Exercise(
 
 
 # 16.5 --------------------------------------------------------------------------------------------
-# A thousand coin-flippers on 50 images: one in ten is right on average, and the luckiest gets about
-# a quarter. That is the leaked number; the honest one is a tenth, up to chance.
+# A thousand guessers on 50 images: each is right one time in ten on average, the luckiest about one
+# time in four. That is the leaked number; the honest one is a tenth, up to chance.
 def leak(guesses: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Honest, leaked and mean accuracy on the second half: guesses (s, n), y (n,)."""
     half = len(y) // 2

@@ -84,8 +84,8 @@ def count_parameters(
     height: int, width: int, latent_dim: int, channels: tuple[int, ...]
 ) -> tuple[int, int]:
     """Parameters of a ConvVAE's encoder and decoder: 4 × 4 kernels, stride 2, padding 1."""
-    side = 2 ** len(channels)
-    n_features = channels[-1] * (height // side) * (width // side)
+    shrink = 2 ** len(channels)
+    n_features = channels[-1] * (height // shrink) * (width // shrink)
     encoder = 2 * latent_dim * (n_features + 1)  # two heads
     decoder = n_features * (latent_dim + 1)
     for small, large in pairwise((1, *channels)):
@@ -299,6 +299,8 @@ EXERCISE_4 = Exercise(
 
 
 # 17.5 --------------------------------------------------------------------------------------------
+# ln p(x|y) = ln Σ_z q(z) p(z) p(x|z, y) / q(z) ≥ Σ_z q(z) ln [p(z) p(x|z, y) / q(z)], by Jensen.
+# Split the logarithm: the reconstruction, less the KL.
 def conditional_elbo(
     x: int, y: int, prior: np.ndarray, p_x: np.ndarray, q: np.ndarray
 ) -> tuple[float, float]:

@@ -113,7 +113,8 @@ EXERCISE_1 = Exercise(
 
 # 18.2 --------------------------------------------------------------------------------------------
 # A kept direction has the posterior variance s = βc/λ. Averaged over images mu² is 1 − s, so the KL
-# is ½ (1 − s + s − 1 − ln s) = ½ ln(λ/βc). Its error is βc, the water; a dropped one loses all, λ.
+# is ½ (1 − s + s − 1 − ln s) = ½ ln(λ/βc). Its error is βc, the water: s ‖V‖² = s (λ − βc) for the
+# blur, and s² λ that the mean code loses. A dropped one loses all, λ.
 def water(
     eigenvalues: np.ndarray, beta: float, c: float
 ) -> tuple[np.floating | float, np.floating | float]:
@@ -350,9 +351,9 @@ EXERCISE_3 = Exercise(
 
 # 18.4 --------------------------------------------------------------------------------------------
 # With c = cos α, s = sin α and r = σ₂/σ₁ the product of the new precisions, in units of the old, is
-# (c² r² + s²)(s² r² + c²) / r² = 1 + c² s² (r − 1/r)². Largest at 45°. It is flat at 45° and at 0.
-# At 45° the least turn to either side is enough to fall from the flat top. Near 0 the cost grows as
-# α², so the last degrees pay almost nothing, and training closes in on the axes slowly.
+# (c² r² + s²)(s² r² + c²) / r² = 1 + c² s² (r − 1/r)². Largest at 45°, if r ≠ 1. The slope is zero
+# at 45° and at 0, and near both training feels it least. 45° is a top, which the least turn leaves.
+# 0 is the bottom: the cost grows as α², so the last degrees are worth almost nothing.
 def pair_cost(sigma_1: np.ndarray, sigma_2: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """What two code numbers of these widths pay for a turn by alpha, in nats."""
     r = sigma_2 / sigma_1
