@@ -284,6 +284,7 @@ def test_exercises_are_heading_stub_solution_with_the_same_check(path):
     headings = re.findall(r"^### Exercise ([\d.]+) (★{1,3}) · (\d+) minutes", prose(path), re.M)
     assert 3 <= len(headings) <= 6
     assert [h[0] for h in headings] == [f"{number}.{i}" for i in range(1, len(headings) + 1)]
+    assert f'`check` answers. Stuck? Run `hint("{number}.1")`' in prose(path)
     stubs, solutions = code_cells(path, "exercise"), code_cells(path, "solution")
     assert len(stubs) == len(solutions) == len(headings)
     for (exercise, _, _), stub, solution in zip(headings, stubs, solutions, strict=True):
