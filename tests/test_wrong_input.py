@@ -37,6 +37,7 @@ ELSEWHERE = {
     "mnist": "names of data sets: tests/test_mnist.py",
     "progress": "reads its own file: tests/test_progress.py",
     "recipe": "trains for minutes: tests/test_recipe.py",
+    "recipe_iwae": "trains for an hour: tests/test_chapter19.py",
     "rows": "takes everything on purpose: tests/test_rows.py",
     "streaming": "takes everything on purpose: tests/test_streaming.py",
     "requirements": "reads the project's own file",
@@ -337,6 +338,12 @@ CALLS = {
     "autoencoders.vanilla.load_layers": lambda: dict(model=plain().encoder, layers=layers(6, 4, 2)),
     "autoencoders.vanilla.squared_error_loss": lambda: dict(model=plain(), x=t(4, 6)),
     "autoencoders.vanilla.cross_entropy_loss": lambda: dict(model=plain(), x=t(4, 6)),
+    # ---- several draws
+    "annealed.annealed_weights": lambda: dict(
+        model=small_vae(), x=t(4, 6), mu=t(4, 2), logvar=t(4, 2), chains=2, steps=3, seed=1
+    ),
+    "iwae.negative_iwae": lambda: dict(model=small_vae(), x=t(4, 6), samples=3),
+    "iwae.negative_dreg": lambda: dict(model=small_vae(), x=t(4, 6), samples=3),
     # ---- VAEs
     "vae.conditional.ConditionalVAE": lambda: dict(n_classes=3),
     "vae.conditional.with_labels": lambda: dict(x=a(3, 2), y=np.arange(3), n_classes=3),
@@ -357,6 +364,8 @@ CALLS = {
     "vae.elbo.reparameterize": lambda: dict(mu=t(4, 2), logvar=t(4, 2), generator=noise()),
     "vae.elbo.kl_divergence": lambda: dict(mu=t(4, 2), logvar=t(4, 2)),
     "vae.elbo.negative_elbo": lambda: dict(model=small_vae(), x=t(4, 6), beta=2.0),
+    "vae.flows.Coupling": lambda: dict(k=3, hidden=4, n_context=2, flip=True),
+    "vae.flows.Flow": lambda: dict(k=3, hidden=4, layers=2, n_context=2),
     "vae.likelihoods.Bernoulli": dict,
     "vae.likelihoods.Gaussian": lambda: dict(c=0.1),
     "vae.likelihoods.Laplace": lambda: dict(b=0.1),
@@ -377,6 +386,8 @@ MAKE = {
     "vae.dense.VAE": lambda make: make(6, 5, 2),
     "vae.dense.Encoder": lambda make: make(6, 5, 2),
     "vae.dense.Decoder": lambda make: make(2, 5, 6),
+    "vae.flows.Coupling": lambda make: make(3, 4),
+    "vae.flows.Flow": lambda make: make(3, 4),
     "vae.likelihoods.Bernoulli": lambda make: make(),
     "vae.likelihoods.Gaussian": lambda make: make(0.1),
     "vae.likelihoods.Laplace": lambda make: make(0.1),
@@ -427,6 +438,9 @@ METHODS = {
     "vae.dense.VAE.decode": lambda: dict(z=t(4, 2)),
     "vae.dense.VAE.log_likelihood": lambda: dict(x=t(4, 6), z=t(4, 2)),
     "vae.dense.VAE.forward": lambda: dict(x=t(4, 6), generator=noise()),
+    "vae.flows.Coupling.forward": lambda: dict(z=t(4, 3)),
+    "vae.flows.Coupling.inverse": lambda: dict(z=t(4, 3)),
+    "vae.flows.Flow.forward": lambda: dict(z=t(4, 3)),
     "vae.likelihoods.Bernoulli.log_prob": lambda: dict(x=t(4, 6), logits=t(4, 6) - 0.5),
     "vae.likelihoods.Gaussian.log_prob": lambda: dict(x=t(4, 6), logits=t(4, 6) - 0.5),
     "vae.likelihoods.Laplace.log_prob": lambda: dict(x=t(4, 6), logits=t(4, 6) - 0.5),
