@@ -42,9 +42,9 @@ def annealed_weights(
 ) -> Annealed:
     """Weigh chains that walk from q = N(mu, diag(exp(logvar))) to p(z|x). Defined in chapter 19.
 
-    The path is ln f_β(z) = ln q(z) + β ln w(z), with ln w = ln p(x, z) − ln q(z) and β = (i / steps)²
-    for i from 0 to ``steps``. At each rise from β to β' a chain takes (β' − β) ln w(z), then makes one
-    move of Hamiltonian Monte Carlo that leaves f_β' as it is. exp(log_w) has the mean p(x). One
+    The path is ln f_β(z) = ln q(z) + β ln w(z), with ln w = ln p(x, z) − ln q(z) and β = (i/steps)²
+    for i from 0 to ``steps``. At each rise from β to β' a chain takes (β' − β) ln w(z), then makes
+    one move of Hamiltonian Monte Carlo that leaves f_β' as it is. exp(log_w) has the mean p(x). One
     step is plain importance sampling, ``evaluation.log_importance_weights``. A pilot run with noise
     of its own finds how large moves may be; in the run that counts their sizes are fixed.
 
@@ -72,7 +72,7 @@ def annealed_weights(
     expect_positive(chains=chains, steps=steps, leapfrog=leapfrog)
     expect_shapes("n k, n k", mu=mu, logvar=logvar)
     path = _Path(model, x, mu, logvar, leapfrog)
-    betas = [(i / steps) ** 2 for i in range(steps + 1)]  # small rises near q, where ln w varies most
+    betas = [(i / steps) ** 2 for i in range(steps + 1)]  # small near q
     size = (len(mu), chains, mu.shape[1])
     if codes is not None:
         expect_shapes(f"{len(mu)} {chains} {mu.shape[1]}", codes=codes)
@@ -118,7 +118,8 @@ class _Path:
         pilot: bool,
     ) -> tuple[Tensor, float]:
         """Walk along ``betas``; the pilot writes the sizes of the moves that the run reads."""
-        total, size, shares = torch.zeros_like(u[:, :, 0]), FIRST_SIZE * torch.ones_like(u[:, 0, 0]), []
+        total, shares = torch.zeros_like(u[:, :, 0]), []
+        size = FIRST_SIZE * torch.ones_like(u[:, 0, 0])
         log_w = self.log_w(u)
         for i, (beta, following) in enumerate(zip(betas[:-1], betas[1:], strict=True)):
             total = total + (following - beta) * log_w

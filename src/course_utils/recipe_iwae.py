@@ -191,7 +191,8 @@ def main(*, small: bool = False) -> None:
     """Train, measure and store; ``small``: a tenth of the images, few epochs, nothing stored."""
     mnist = data.mnist()
     x, x_test = torch.from_numpy(mnist.x_train), torch.from_numpy(data.binarise(mnist.x_test, SEED))
-    stages, samples, steps, state = STAGES, SAMPLES, STEPS, data_folder() / "recipe_iwae.pt"
+    stages: tuple[Stage, ...] = STAGES
+    samples, steps, state = SAMPLES, STEPS, data_folder() / "recipe_iwae.pt"
     if small:
         stages = tuple(stage._replace(epochs=n) for stage, n in zip(STAGES, (6, 3, 1), strict=True))
         x, x_test, samples, steps = x[::10], x_test[::50], 500, 50

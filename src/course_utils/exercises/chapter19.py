@@ -317,7 +317,13 @@ def _cases_4() -> list[Case]:
         "sigma": np.array([[0.5]]),
         "eps": np.array([[[1.0], [-2.0]]]),
     }
-    return [small, case(3, 4, 2, 0.0), case(2, 5, 3, -900.0), case(2, 6, 2, 800.0), case(3, 1, 2, 1)]
+    return [
+        small,
+        case(3, 4, 2, 0.0),
+        case(2, 5, 3, -900.0),
+        case(2, 6, 2, 800.0),
+        case(3, 1, 2, 1),
+    ]
 
 
 def _dreg_with(shares: Any, by_logvar: Any = None) -> Any:
