@@ -294,7 +294,8 @@ def dreg(
     log_w: np.ndarray, slopes: np.ndarray, sigma: np.ndarray, eps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Doubly reparameterised gradient of L_K for mu and logvar: (n, k) each."""
-    shares = special.softmax(log_w, axis=1)[:, :, None]  # (n, K, 1)
+    total = np.logaddexp.reduce(log_w, axis=1, keepdims=True)
+    shares = np.exp(log_w - total)[:, :, None]  # (n, K, 1)
     by_z = shares**2 * slopes
     # ∂z/∂mu = 1 and ∂z/∂logvar = ½ σ ε
     return by_z.sum(axis=1), (by_z * 0.5 * sigma[:, None] * eps).sum(axis=1)
@@ -409,8 +410,9 @@ EXERCISE_4 = Exercise(
 def annealed(log_w: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Estimate ln p(x) and the effective sample size: (n, chains, T), (T + 1,) -> (n,) each."""
     of_chain = log_w @ np.diff(betas)  # (n, chains)
-    estimate = special.logsumexp(of_chain, axis=1) - np.log(of_chain.shape[1])
-    return estimate, 1 / (special.softmax(of_chain, axis=1) ** 2).sum(axis=1)
+    total = np.logaddexp.reduce(of_chain, axis=1)  # (n,)
+    shares = np.exp(of_chain - total[:, None])
+    return total - np.log(of_chain.shape[1]), 1 / (shares**2).sum(axis=1)
 
 
 def _cases_5() -> list[Case]:
