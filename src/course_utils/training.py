@@ -4,8 +4,7 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,6 +18,7 @@ from course_utils import runtime
 from course_utils.arguments import named_errors
 from course_utils.bars import tqdm
 from course_utils.plots import COLORS
+from course_utils.precision import products
 from course_utils.shapes import expect_whole
 from course_utils.streaming import StreamedRows, rows_within
 
@@ -36,6 +36,7 @@ class History:
         best_epoch: the epoch (from 1) with the lowest held-out loss, or the last one without any.
         restored: whether the model has the weights of ``best_epoch`` rather than the last ones.
         seconds: of training, without the held-out losses.
+        precision: in which the products were computed; for "fast", what that stood for.
     """
 
     train: list[float] = field(default_factory=list)
@@ -43,6 +44,7 @@ class History:
     best_epoch: int = 0
     restored: bool = False
     seconds: float = 0.0
+    precision: str = "highest"
 
     def plot(self, ax: Axes, *, label: str = "loss") -> Axes:
         """Draw the losses over epochs on ``ax``, the best epoch marked; return ``ax``."""
@@ -120,9 +122,10 @@ def fit(
         optimizer: in place of Adam; made from this model's parameters, on this device.
         schedule: called once with the optimiser and the number of steps to come; what it returns,
             one of ``torch.optim.lr_scheduler``, changes the step size after each step.
-        precision: of float32 matrix products while training, "highest", "high" or "medium", as in
-            ``torch.set_float32_matmul_precision``, or "fast": "medium" where that is
-            quicker, else "highest"; see ``runtime.fast_precision``. As before afterwards.
+        precision: of the model's products while training, see ``precision.products``: "highest",
+            "high", "medium", "bfloat16", or "fast", the quickest of them by the rule of
+            ``runtime.fast_precision``. The history says which. Held-out losses are computed as
+            outside ``fit``.
         max_bytes: the most that the rows of ``x_train`` may take, and those of ``x_val``; None for
             any size. What takes more is streamed: see ``streaming.rows_within``. Of a loader
             the data set and its ``collate_fn`` are used, with the order and the batches of this
@@ -152,12 +155,13 @@ def fit(
     history, best, lowest = History(), None, math.inf
     bar = tqdm(total=epochs, file=sys.stdout, leave=False, disable=not progress, unit="epoch")
     try:
-        with matmul_precision(precision), bar:
+        with bar:
             for epoch in range(1, epochs + 1):
                 start = time.perf_counter()
-                history.train.append(
-                    _epoch(model, loss, x, batch_size, optimizer, scheduler, generator, epoch)
-                )
+                with products(model, precision) as history.precision:
+                    history.train.append(
+                        _epoch(model, loss, x, batch_size, optimizer, scheduler, generator, epoch)
+                    )
                 history.seconds += time.perf_counter() - start
                 if held_out is None:
                     history.best_epoch = epoch
@@ -221,26 +225,6 @@ def evaluate(
         ]
     model.train(training)
     return sum(values) / len(data)
-
-
-@contextmanager
-def matmul_precision(precision: str) -> Iterator[None]:
-    """Compute float32 matrix products in ``precision`` inside the block, as before after it.
-
-    Raises:
-        ValueError: it is not "highest", "high", "medium" or "fast".
-    """
-    if precision not in ("highest", "high", "medium", "fast"):
-        raise ValueError(
-            f"precision must be 'highest', 'high', 'medium' or 'fast', got {precision!r}"
-        )
-    before = torch.get_float32_matmul_precision()
-    chosen = runtime.fast_precision() if precision == "fast" else precision
-    torch.set_float32_matmul_precision(chosen)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def clear_denormals(optimizer: torch.optim.Optimizer) -> None:
