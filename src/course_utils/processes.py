@@ -141,12 +141,16 @@ def join(timeout: float = 300.0) -> Group | None:
         raise ValueError(f"timeout must be above 0 and finite, got {timeout}")
     if dist.is_available() and dist.is_initialized():
         size = dist.get_world_size()
-        return _STARTED.get(dist.group.WORLD) or (Group(dist.get_rank(), size) if size > 1 else None)
+        return _STARTED.get(dist.group.WORLD) or (
+            Group(dist.get_rank(), size) if size > 1 else None
+        )
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return None
     missing = [n for n in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(n)]
     if missing or not dist.is_available():
-        what = f"no {' and no '.join(missing)}" if missing else "a PyTorch without torch.distributed"
+        what = (
+            f"no {' and no '.join(missing)}" if missing else "a PyTorch without torch.distributed"
+        )
         raise ValueError(
             "the environment must be one that torchrun makes, or have no WORLD_SIZE, got"
             f" WORLD_SIZE={os.environ['WORLD_SIZE']} and {what}"

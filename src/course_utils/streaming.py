@@ -74,7 +74,9 @@ class StreamedRows:
     def part(self, rows: slice) -> "StreamedRows":
         """Only these rows, as if there were no others."""
         chosen = range(self.n)[rows]
-        return replace(self, n=len(chosen), fetch=lambda each: self.fetch([chosen[i] for i in each]))
+        return replace(
+            self, n=len(chosen), fetch=lambda each: self.fetch([chosen[i] for i in each])
+        )
 
 
 def in_advance(fetch: Callable[[T], Tensor], requests: Iterable[T]) -> Iterator[Tensor]:
