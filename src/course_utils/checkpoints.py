@@ -36,16 +36,16 @@ class Checkpoint:
         group: the processes that train together; rank 0 reads and writes the file.
     """
 
-    path: str | os.PathLike
+    path: Path
     described: dict[str, Any]
     parts: dict[str, Any]
-    loss: Callable
+    loss: Any
     generators: list[torch.Generator]
     group: Group | None = None
     watched: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.path, self.watched = Path(self.path), held(self.loss)
+        self.watched = held(self.loss)
         self.parts = {name: part for name, part in self.parts.items() if part is not None}
 
     def resume(self, history: Any, epochs: int) -> dict[str, Tensor] | None:
@@ -145,9 +145,8 @@ def read(path: str | os.PathLike, name: str = "path") -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what torch.load says of a file that is none of its own has no end
         why = f"{type(error).__name__}: {error}".splitlines()[0][:100]
-        raise ValueError(
-            f"{name} must be a file that fit has written, got {path}: {why}"
-        ) from error
+        wanted = f"{name} must be a file that fit has written"
+        raise ValueError(f"{wanted}, got {path}: {why}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{name} must be a file that fit has written, got another: {path}")
     return content
@@ -245,16 +244,12 @@ def print_of(x: Any) -> str | None:
     """
     if x is None:
         return None
-    fixed = isinstance(x, Tensor) or x.ahead
-    chosen = torch.linspace(0, len(x) - 1, 16).round().long().unique()
-    some = (
-        x.index_select(0, chosen.to(x.device) if isinstance(x, Tensor) else chosen) if fixed else []
-    )
-    shape = f" of shape {tuple(some.shape[1:])}" if fixed else ""
-    check = (
-        f", checksum {zlib.crc32(some.cpu().contiguous().numpy().tobytes()):08x}" if fixed else ""
-    )
-    return f"{len(x)} rows{shape}{check}"
+    if not isinstance(x, Tensor) and not x.ahead:
+        return f"{len(x)} rows"
+    chosen = torch.linspace(0, len(x) - 1, 16, dtype=torch.float64).long().unique()
+    some = x.index_select(0, chosen.to(x.device) if isinstance(x, Tensor) else chosen).cpu()
+    check = zlib.crc32(some.contiguous().numpy().tobytes())
+    return f"{len(x)} rows of shape {tuple(some.shape[1:])}, checksum {check:08x}"
 
 
 def named(loss: Any) -> str:

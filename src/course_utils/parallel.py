@@ -11,7 +11,7 @@ leave the others waiting; here it takes part in the sum, and says so in it.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from course_utils.checkpoints import differences
 from course_utils.processes import Group
 from course_utils.streaming import StreamedRows
 
-Rows = Tensor | StreamedRows
+Rows: TypeAlias = Tensor | StreamedRows
 
 
 class Part(NamedTuple):
@@ -280,5 +280,5 @@ def held_out_loss(
     with group.together():
         part = x.part(one) if isinstance(x, StreamedRows) else x[one]
         value = evaluate(model, loss, part, seed=noise_seed(seed, group.rank))
-    told = group.gather((value * (stop - start) if stop > start else 0.0))
+    told = group.gather(value * (stop - start) if stop > start else 0.0)
     return sum(told) / len(x)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -159,24 +160,28 @@ def fit(
         held_out = None if x_val is None else parallel.placed(rows("x_val", x_val), place, group)
     one_epoch, held_out_loss, generators = parallel.ways(group, seed, place, _epoch, evaluate)
     optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=rate, fused=True)
-    run = {"seed": seed, "batch_size": batch_size, "processes": ranks, "patience": patience}
+    run: dict[str, Any] = {}
     if group or checkpoint is not None:
-        run |= {"precision": precision} | ({"epochs": epochs} if schedule else {})
+        run |= {"seed": seed, "batch_size": batch_size, "processes": ranks, "patience": patience}
+        run |= {"precision": precision, "epochs": epochs if schedule else None}
         run |= describe(model, optimizer, loss, schedule, x_train=x, x_val=held_out)
     if group:
         parallel.begin(group, model, optimizer, run)
     steps = epochs * -(-len(x) // (batch_size * ranks))
     scheduler = schedule(optimizer, steps) if schedule else None
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
-    kept = Checkpoint(checkpoint, run, parts, loss, generators, group) if checkpoint else None
+    kept = None
+    if checkpoint is not None:
+        kept = Checkpoint(Path(checkpoint), run, parts, loss, generators, group)
     history, best, lowest = History(), None, math.inf
     progress = progress and (group is None or group.rank == 0)
     bar = tqdm(total=epochs, file=sys.stdout, leave=False, disable=not progress, unit="epoch")
     try:
         with bar, parallel.own_noise(group, seed, place):
-            if kept and (best := kept.resume(history, epochs)):
-                lowest = history.val[history.best_epoch - 1]
-            bar.update(len(history.train))
+            if kept:
+                best = kept.resume(history, epochs)
+                lowest = history.val[history.best_epoch - 1] if best else math.inf
+                bar.update(len(history.train))
             for epoch in range(len(history.train) + 1, epochs + 1):
                 if patience and epoch - 1 - history.best_epoch >= patience:
                     break
