@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from course_utils import recipe, vae  # noqa: E402
-from course_utils.recipe import Recipe, _bare_source, FreshAndWarmedUp  # noqa: E402
+from course_utils.recipe import FreshAndWarmedUp, Recipe, _bare_source  # noqa: E402
 
 SMALL = Recipe(epochs=3, sizes=(784, 16, 16, 4), batch_size=32)
 

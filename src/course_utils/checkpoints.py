@@ -186,20 +186,20 @@ def expect_same(there: dict[str, Any], here: dict[str, Any], file: str) -> None:
     """Check that a file is of this training.
 
     Raises:
-        ValueError: it is not; names what differs, three things at most.
+        ValueError: it is not; names two things that differ at most.
     """
     if differs := differences(there, here, "in it", "here"):
         raise ValueError(f"checkpoint must be of this training, got {file} with {differs}")
 
 
 def differences(one: dict[str, Any], other: dict[str, Any], in_one: str, in_other: str) -> str:
-    """Say what differs between two descriptions, three things at most; "" where nothing does."""
+    """Say what differs between two descriptions, two things at most; "" where nothing does."""
     names = [name for name in {**other, **one} if one.get(name) != other.get(name)]
     said = [
         f"{name} {_short(one.get(name))} {in_one}, {_short(other.get(name))} {in_other}"
-        for name in names[:3]
+        for name in names[:2]
     ]
-    return "; ".join(said) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
+    return "; ".join(said) + (f"; and {len(names) - 2} more" if len(names) > 2 else "")
 
 
 def describe(
