@@ -15,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import team  # noqa: E402
+
 from course_utils import parallel, processes, runtime  # noqa: E402
 from course_utils.checkpoints import best_weights  # noqa: E402
 from course_utils.training import fit  # noqa: E402
