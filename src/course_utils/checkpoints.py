@@ -307,7 +307,7 @@ def _inside(loss: Any) -> dict[str, Any]:
         given = {str(i): value for i, value in enumerate(loss.args)}
         return {"func": loss.func, **given, **loss.keywords}
     if ismethod(loss):
-        return {"self": loss.__self__, **getattr(loss.__self__, "__dict__", {})}
+        return dict(getattr(loss.__self__, "__dict__", {}))
     if isfunction(loss):
         found = {}
         for name, cell in zip(loss.__code__.co_freevars, loss.__closure__ or (), strict=True):

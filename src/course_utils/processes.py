@@ -168,13 +168,15 @@ def _start(timeout: float) -> Group:
     """Wait for all ranks that torchrun has announced, and connect them."""
     wait, size = timedelta(seconds=timeout), int(os.environ["WORLD_SIZE"])
     try:
-        store, rank, size = next(dist.rendezvous("env://", timeout=wait))
+        shared, rank, size = next(dist.rendezvous("env://", timeout=wait))
+        # where torchrun starts all again, the notes of those that were lost are still there
+        again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(f"course_utils/{again}/{size}", shared)
         late = absent(store, "come", rank, size, timeout)
         if late:
             raise ProcessLost(f"{_ranks(late)} of {size} did not come within {timeout:g} s")
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        notes = dist.PrefixStore("course_utils", store)
-        dist.init_process_group(backend, store=notes, rank=rank, world_size=size, timeout=wait)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=wait)
     except ProcessLost:
         raise
     except RuntimeError as error:  # rank 0 keeps the notes where torchrun does not; one is missing
