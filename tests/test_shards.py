@@ -1,4 +1,4 @@
-"""A folder of .npy files: each row once an epoch, in a new order, in bounded memory, errors named."""
+"""A folder of .npy files: each row once an epoch, in a new order, bounded memory, named errors."""
 
 import subprocess
 import sys
