@@ -5,10 +5,13 @@ of rows that follow one another. An epoch takes the blocks in a random order, se
 shuffles the rows of these. While they are in use, a thread reads the next ones.
 """
 
+import io
+import itertools
 import os
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -63,13 +66,14 @@ def rows_of_folder(
     shards = _opened(name, folder)
     starts = [0, *np.cumsum([shard.shape[0] for shard in shards]).tolist()]
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
+    dtype = dtype if dtype in (torch.float64, torch.float16) else torch.float32  # NumPy has these
     size = dtype.itemsize * int(np.prod(shards[0].shape[1:]))
     source = _Source(name, shards, starts, dtype, model, unit_range, LARGEST_BLOCK // size or 1)
     if max_bytes is None:
-        return source.read(np.arange(starts[-1]))
+        return source.read(np.arange(starts[-1]), source.room(starts[-1]))
     expect_whole("max_bytes", max_bytes, 1)
     if starts[-1] * size <= max_bytes:
-        return source.read(np.arange(starts[-1]))
+        return source.read(np.arange(starts[-1]), source.room(starts[-1]))
     needed = min(at_least, starts[-1])
     pool = (max_bytes // size - 2 * needed) // POOLS  # beside a batch in use, and the next one
     if pool < 1:
@@ -87,7 +91,22 @@ class ShardedRows(StreamedRows):
     """Rows in files. What is random in the order of an epoch is said at the top of this module."""
 
     source: Any = field(default=None, repr=False)
+    first: int = 0
     dealt: ClassVar[bool] = True
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """Read these rows; ``dim`` is 0."""
+        return super().index_select(dim, rows + self.first)
+
+    def part(self, rows: slice) -> "ShardedRows":
+        """Only these rows, to go through them in order."""
+        chosen = range(self.n)[rows]
+        return replace(self, n=len(chosen), first=self.first + chosen.start)
+
+    def split(self, size: int) -> Iterator[Tensor]:
+        """Read all rows in order, ``size`` at a time, or as many as fit."""
+        numbers = torch.arange(self.first, self.first + self.n).split(min(size, self.at_once))
+        return self.batches_of([*numbers], [len(each) for each in numbers])
 
     def deal(self, generator: torch.Generator, ranks: int = 1) -> list[list[Tensor]]:
         """Deal the blocks to so many ranks in a random order: of each, its pools of row numbers.
@@ -119,16 +138,20 @@ class ShardedRows(StreamedRows):
 
     def batches_of(self, pools: list[Tensor], counts: list[int]) -> Iterator[Tensor]:
         """The rows of these pools in turn, so many in each batch; where that is 0, one row."""
-        read = in_advance(self.source.pool, pools)
-        left = torch.empty((0, *self.source.shape), dtype=self.source.dtype)
-        order = torch.empty(0, dtype=torch.int64)  # of the rows of ``left`` that are to come
+        # two pools of memory in turns: what is taken anew and given back for each adds up
+        memory = [self.source.room(max(map(len, pools))) for _ in pools[:2]]
+        requests = zip(pools, itertools.cycle(memory))
+        read = in_advance(lambda request: self.source.pool(*request), requests)
+        left, order = self.source.room(0), torch.empty(0, dtype=torch.int64)  # to come of a pool
         for count in counts:
-            pieces = [left.index_select(0, order[:count])]
-            order = order[count:]
-            while (missing := count - sum(map(len, pieces))) > 0:
-                left, order = next(read)
+            pieces: list[Tensor] = []
+            missing = count
+            while missing > 0:
+                if not len(order):
+                    left, order = next(read)
                 pieces.append(left.index_select(0, order[:missing]))
                 order = order[missing:]
+                missing -= len(pieces[-1])
             yield (torch.cat(pieces) if count else self.fetch([0])).to(self.device)
 
 
@@ -157,50 +180,65 @@ class _Source:
             for start in range(first, stop, self.block)
         ]
 
+    def room(self, n: int) -> Tensor:
+        """Memory for n rows."""
+        return torch.empty((n, *self.shape), dtype=self.dtype)
+
     def fetch(self, numbers: list[int]) -> Tensor:
         """The rows of these numbers."""
-        rows, order = self.pool(torch.tensor(numbers))
+        rows, order = self.pool(torch.tensor(numbers), self.room(len(numbers)))
         return rows.index_select(0, order)
 
-    def pool(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def pool(self, numbers: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """The rows of these numbers as they lie in the files, and the order that was asked for."""
         ascending, order = np.unique(numbers.numpy(), return_inverse=True)
-        return self.read(ascending), torch.from_numpy(order)
+        return self.read(ascending, memory[: len(ascending)]), torch.from_numpy(order)
 
-    def read(self, numbers: np.ndarray) -> Tensor:
-        """Rows in ascending order, each run of neighbours in pieces of one block at most."""
-        rows = torch.empty((len(numbers), *self.shape), dtype=self.dtype)
+    def read(self, numbers: np.ndarray, rows: Tensor) -> Tensor:
+        """Read rows of ascending numbers; neighbours in one piece, of a block at most."""
         ends = np.isin(numbers[1:], self.starts) | (np.diff(numbers) != 1)
         cuts = [0, *(np.flatnonzero(ends) + 1).tolist(), len(numbers)]
-        for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
-            shard = bisect_right(self.starts, int(numbers[start])) - 1
-            first = int(numbers[start]) - self.starts[shard]
-            for i in range(start, stop, self.block):
-                end = min(i + self.block, stop)
-                piece = _piece(self.name, self.shards[shard], first + i - start, end - i)
-                rows[i:end] = torch.from_numpy(piece)
+        with ExitStack() as stack:
+            file = None
+            for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+                shard, first = self.place(int(numbers[start]))
+                if file is None or file.name != str(shard.path):
+                    stack.close()
+                    file = stack.enter_context(open(str(shard.path), "rb"))
+                for i in range(start, stop, self.block):
+                    into = rows[i : min(i + self.block, stop)]
+                    if not _read_piece(file, shard, first + i - start, into):
+                        raise ValueError(
+                            f"{self.name}[{shard.path.name!r}] must stay as it was when the"
+                            f" training began, got an end before its row {first + stop - start - 1}"
+                        )
         try:
             return self.check(self.name, rows)
         except ValueError:
             for number, row in zip(numbers.tolist(), rows, strict=True):
-                shard = bisect_right(self.starts, number) - 1
-                place = f"[{self.shards[shard].path.name!r}][{number - self.starts[shard]}]"
-                self.check(self.name + place, row[None])  # alone, the row to blame names itself
+                shard, first = self.place(number)  # alone, the row to blame names itself
+                self.check(f"{self.name}[{shard.path.name!r}][{first}]", row[None])
             raise
 
+    def place(self, number: int) -> tuple[Shard, int]:
+        """The file of a row, and its number there."""
+        i = bisect_right(self.starts, number) - 1
+        return self.shards[i], number - self.starts[i]
 
-def _piece(name: str, shard: Shard, first: int, count: int) -> np.ndarray:
-    """Some rows of a file, one after another; read, as a mapped file takes memory unseen."""
-    size = int(np.prod(shard.shape[1:]))
-    with open(shard.path, "rb") as file:
-        file.seek(shard.offset + first * size * shard.dtype.itemsize)
-        values = np.fromfile(file, shard.dtype, count * size)
-    if len(values) < count * size:
-        raise ValueError(
-            f"{name}[{shard.path.name!r}] must stay as it was when the training began, got"
-            f" {len(values) // size} rows of {count} from row {first} on"
-        )
-    return values.astype(shard.dtype.newbyteorder("="), copy=False).reshape(-1, *shard.shape[1:])
+
+def _read_piece(file: io.BufferedReader, shard: Shard, first: int, rows: Tensor) -> bool:
+    """Read rows that follow one another; False where the file ends before.
+
+    They are read, as a file that is mapped takes memory that nobody counts.
+    """
+    file.seek(shard.offset + first * shard.dtype.itemsize * int(np.prod(shard.shape[1:])))
+    target = rows.numpy()
+    if shard.dtype == target.dtype:
+        return file.readinto(target.reshape(-1).view(np.uint8)) == target.nbytes
+    values = np.fromfile(file, shard.dtype, target.size)
+    if len(values) == target.size:
+        target[:] = values.reshape(target.shape)
+    return len(values) == target.size
 
 
 def _opened(name: str, folder: str | os.PathLike) -> list[Shard]:
