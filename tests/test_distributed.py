@@ -251,6 +251,8 @@ def test_a_killed_rank_is_named_by_torchrun_and_a_restart_goes_on_to_the_same_we
         assert rank["killed"]["seen"] == 9, "three epochs of three batches were left to do"
         assert torch.equal(rank["killed"]["weights"], whole["weights"])
         assert rank["killed"]["train"] == whole["train"]
+    with pytest.raises(ValueError, match="got killed.pt with processes 2 in it, 1 here"):
+        team.killed(tmp_path)
     assert set(best_weights(tmp_path / "killed.pt")) == set(team.model().state_dict())
 
 
