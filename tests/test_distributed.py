@@ -131,6 +131,7 @@ def test_ranks_share_weights_and_order_and_have_noise_of_their_own(both):
     for which in (0, 1):  # the loss's generator, and PyTorch's global one
         drawn = [{each[which] for each in rank["seen"]} for rank in (first, second)]
         assert len(drawn[0] | drawn[1]) == 36
+    assert first["seconds"] > 0 and second["seconds"] > 0
     assert first["after"] == second["after"], "the global generator goes on alike after fit"
 
 

@@ -89,8 +89,9 @@ def begin(
 
 
 def placed(x: Rows, place: torch.device, group: Group | None) -> Rows:
-    """Rows on the device; several ranks leave a tensor where it is, and take their part of it."""
-    return x if group is not None and isinstance(x, Tensor) else x.to(place)
+    """Rows on the device; of several ranks each will copy what it needs of a tensor to its GPU."""
+    part_of_it = group is not None and isinstance(x, Tensor) and place.type != "cpu"
+    return x if part_of_it else x.to(place)
 
 
 def epoch(

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from course_utils import data, evaluation, processes, runtime, training, vae
+from course_utils import data, evaluation, processes, runtime, streaming, training, vae
 from course_utils.console import say
 from course_utils.vae.dense import hidden_layers
 
@@ -137,7 +137,7 @@ def code_hash() -> str:
     """A hash of the code that the stored numbers follow from; comments and docstrings aside."""
     parts: tuple[Callable | type, ...] = (
         *(Recipe, FreshAndWarmedUp, one_cycle, train, measure),
-        *(training.fit, training._epoch, training.clear_denormals, data.binarise),
+        *(training.fit, training._epoch, training.clear_denormals, streaming.drawn, data.binarise),
         *(evaluation.elbo, evaluation.importance_weighted_bound, evaluation.log_importance_weights),
         *(evaluation.active_units, evaluation.posteriors, evaluation.image_noise),
         *(vae.VAE, vae.Encoder, vae.Decoder, hidden_layers, vae.Bernoulli),

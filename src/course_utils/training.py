@@ -154,7 +154,8 @@ def fit(
             goes on from it, on the same machine to the same weights as if it had never stopped; a
             finished one is read and nothing trained. ``checkpoints.best_weights`` gives the best
             weights so far. Without a schedule, ``epochs`` may be more than they were. A loss with a
-            state needs ``state_dict`` and ``load_state_dict``.
+            state needs ``state_dict`` and ``load_state_dict``. Of several processes the first one
+            reads and writes it; with ``torchrun --max-restarts=3`` a killed one does not end all.
         timeout: seconds that a process waits for another one, where this call is the first to need
             it; then, or as soon as the connection breaks, ``ProcessLost`` names who did not answer.
             The file of ``checkpoint`` has the epochs before.
