@@ -101,6 +101,13 @@ def test_training_in_any_precision_leaves_the_precision_as_it_was(images):
     assert evaluate(VAE(), negative_elbo, images[:8]) > 0
 
 
+def test_images_in_files_are_trained_on_as_those_in_memory(images):
+    with runtime.threads(1):
+        memory, files = bench.from_files(np.tile(images, (16, 1)), 3)
+    assert memory.loss < 0.6 * 784 * np.log(2) and abs(files.loss / memory.loss - 1) < 0.05
+    assert files.seconds > 0 and memory.seconds > 0
+
+
 def test_growth_reports_seconds_and_megabytes(capsys):
     bench.grow(256)
     seconds, megabytes = map(float, capsys.readouterr().out.split())

@@ -171,7 +171,10 @@ OTHER = {
     "patience": ({"patience": 3}, "patience NoneType in it, 3 here"),
     "precision": ({"precision": "high"}, "precision highest in it, high here"),
     "loss": ({"loss": squared_error_loss}, "loss noisy in it, squared_error_loss here"),
-    "schedule": ({"schedule": one_cycle}, "epochs NoneType in it, 6 here; schedule NoneType in it"),
+    "schedule": (
+        {"schedule": one_cycle},
+        "schedule NoneType in it, one_cycle here; epochs NoneType in it, 6 here",
+    ),
     "rows": ({"x": X[1:]}, "x_train 100 rows of shape"),
     "values": ({"x": X + 0.5}, "x_train 100 rows of shape"),
     "held out": ({"x_val": X[:30]}, "x_val 31 rows of shape"),

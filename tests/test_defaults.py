@@ -60,6 +60,7 @@ DEFAULTS = {
             "rate": 1e-3,
             "seed": 0,
             "precision": "highest",
+            "timeout": 300.0,
             "progress": True,
         },
         "evaluate": {"batch_size": 1000, "seed": 0},

@@ -3,6 +3,7 @@
 What the processes do is in tests/team.py. All that goes well is done in one run of two processes.
 """
 
+import itertools
 import os
 import re
 import subprocess
@@ -128,9 +129,10 @@ def test_ranks_share_weights_and_order_and_have_noise_of_their_own(both):
     # 1025 rows: eight batches of 64 and 64, and one row for one of the two
     assert [n for _, _, n in first["seen"]] == [64] * 8 + [1] + [64] * 8 + [1]
     assert len(second["seen"]) == 18
-    for which in (0, 1):  # the loss's generator, and PyTorch's global one
-        drawn = [{each[which] for each in rank["seen"]} for rank in (first, second)]
-        assert len(drawn[0] | drawn[1]) == 36
+    # of the loss's generator and of PyTorch's global one, on each rank
+    drawn = [{each[which] for each in rank["seen"]} for which in (0, 1) for rank in (first, second)]
+    assert len(set.union(*drawn)) == 4 * 18
+    assert first["seconds"] > 0 and second["seconds"] > 0
     assert first["after"] == second["after"], "the global generator goes on alike after fit"
 
 
@@ -251,6 +253,8 @@ def test_a_killed_rank_is_named_by_torchrun_and_a_restart_goes_on_to_the_same_we
         assert rank["killed"]["seen"] == 9, "three epochs of three batches were left to do"
         assert torch.equal(rank["killed"]["weights"], whole["weights"])
         assert rank["killed"]["train"] == whole["train"]
+    with pytest.raises(ValueError, match="got killed.pt with processes 2 in it, 1 here"):
+        team.killed(tmp_path)
     assert set(best_weights(tmp_path / "killed.pt")) == set(team.model().state_dict())
 
 
@@ -343,8 +347,8 @@ def test_a_batch_is_cut_in_parts_that_differ_by_one_row_at_most(parts):
 
 
 def test_each_pair_of_seed_and_rank_has_noise_of_its_own():
-    seeds = {parallel.noise_seed(seed, rank) for seed in range(50) for rank in range(50)}
-    assert len(seeds) == 2500
+    three = itertools.product(range(50), range(50), range(2))
+    assert len({parallel.noise_seed(*numbers) for numbers in three}) == 5000
 
 
 def test_without_a_gpu_the_device_of_a_rank_is_the_cpu(monkeypatch):

@@ -39,6 +39,10 @@ ELSEWHERE = {
     "recipe": "trains for minutes: tests/test_recipe.py",
     "rows": "takes everything on purpose: tests/test_rows.py",
     "streaming": "takes everything on purpose: tests/test_streaming.py",
+    "checkpoints": "takes what fit keeps: tests/test_checkpoints.py",
+    "parallel": "takes what fit takes, on several processes: tests/test_distributed.py",
+    "processes": "takes the environment: tests/test_distributed.py",
+    "shards": "takes a folder: tests/test_shards.py",
     "requirements": "reads the project's own file",
     "verify": "tests/test_verify.py",
     "arguments": "what the errors are made with: this file",
@@ -277,6 +281,7 @@ CALLS = {
         patience=2,
         seed=1,
         max_bytes=400,
+        timeout=60.0,
         progress=False,
     ),
     "training.evaluate": lambda: dict(

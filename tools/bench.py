@@ -20,6 +20,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -324,6 +325,30 @@ def dead_units(x: np.ndarray, epochs: int) -> tuple[int, float]:
     return int((~torch.stack(on).any(dim=0)).sum()), float(denormal.float().mean())
 
 
+# ---- images in files ---------------------------------------------------------------------------
+
+
+def from_files(x: np.ndarray, epochs: int) -> list[Row]:
+    """Train in turns on images in memory and in ten files, of which a tenth may be in memory."""
+    resident, bound = torch.from_numpy(x), x.nbytes // 10
+    with TemporaryDirectory() as folder:
+        for i, rows in enumerate(np.array_split(x, 10)):
+            np.save(f"{folder}/{i}.npy", rows)
+        places = {"in one tensor": (resident, None), "in ten files": (folder, bound)}
+        runs = {name: fresh(fused=True) for name in places}
+        seconds: dict[str, list[float]] = {name: [] for name in places}
+        for epoch in range(epochs):
+            for name, (images, most) in places.items():
+                model, optimizer = runs[name]
+                options: dict[str, Any] = {"optimizer": optimizer, "max_bytes": most, "seed": epoch}
+                options |= {"epochs": 1, "device": "cpu", "progress": False, "precision": "fast"}
+                seconds[name].append(fit(model, negative_elbo, images, **options).seconds)
+    return [
+        Row(name, median(seconds[name]), evaluate(model, negative_elbo, resident))
+        for name, (model, _) in runs.items()
+    ]
+
+
 # ---- growth with the number of images ----------------------------------------------------------
 
 
@@ -423,6 +448,8 @@ def main(arguments: list[str]) -> int:
     print("\n| part of a step | milliseconds |\n| --- | ---: |")
     for part, milliseconds in parts(images.x_train).items():
         print(f"| {part} | {milliseconds:.2f} |")
+    files = from_files(images.x_train, epochs)
+    print("\n" + table("images", files, files[-1]))
     dead, share = dead_units(images.x_train, 2)
     print(f"\nAfter two epochs {dead} of 400 hidden units are off for all images,", end=" ")
     print(f"and {share:.1%} of Adam's means of gradients are denormal.")

@@ -206,13 +206,15 @@ def describe(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     loss: Callable,
-    schedule: Callable | None = None,
+    schedule: Callable | None,
+    epochs: int,
     **rows: Any,
 ) -> dict[str, Any]:
     """Say what a training is made of: two of which the same is said go the same way.
 
     Args:
         model, optimizer, loss, schedule: before anything is trained.
+        epochs: how many; it matters where there is a schedule, which has as many steps.
         rows: the data by name: tensors or streamed rows, or None.
     """
     settings = {
@@ -230,6 +232,7 @@ def describe(
         "model": type(model).__name__,
         "loss": named(loss),
         "schedule": schedule and named(schedule),
+        "epochs": epochs if schedule else None,
         "optimizer": type(optimizer).__name__,
         **settings,
         **{name: print_of(values) for name, values in rows.items()},

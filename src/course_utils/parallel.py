@@ -1,11 +1,12 @@
 """One training on several processes: each computes on its part of every batch.
 
-The gradients are averaged by one sum over the processes after the backward pass. PyTorch's
-``DistributedDataParallel`` would send the first gradients while the last are still computed, and
-does not serve here, for three reasons. It divides by the number of processes, whatever rows each
-had. Its sums start in the backward pass of a model that was called through its ``forward``, while a
-loss here calls the parts of a model that it needs. And a process whose loss raises an error would
-leave the others waiting; here it takes part in the sum, and says so in it.
+The gradients are averaged by one sum over the processes after the backward pass, with the numbers
+of rows as weights. PyTorch's ``DistributedDataParallel`` sends the first gradients while the last
+are still computed, which saves time with large models. It does not serve here. It divides by the
+number of processes, whatever rows each had. It waits for each process in each backward pass, so
+that a loss that raises an error on one leaves the others waiting; here that process takes part in
+the sum, and says in it that it failed. And it has to be called as a module, while a loss here calls
+those parts of a model that it needs.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,9 +40,9 @@ class Part(NamedTuple):
     batches: Iterator[Tensor]
 
 
-def noise_seed(seed: int, rank: int) -> int:
-    """A seed for what one rank draws alone: another one for each pair of numbers."""
-    return int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
+def noise_seed(seed: int, rank: int, stream: int = 0) -> int:
+    """A seed for what one rank draws alone: another one for each three numbers."""
+    return int(np.random.SeedSequence([seed, rank, stream]).generate_state(1)[0])
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def own_noise(group: Group | None, seed: int, place: torch.device) -> Iterator[N
         yield
         return
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        torch.manual_seed(noise_seed(seed, group.rank))
+        torch.manual_seed(noise_seed(seed, group.rank, stream=1))
         yield
 
 
@@ -89,8 +90,9 @@ def begin(
 
 
 def placed(x: Rows, place: torch.device, group: Group | None) -> Rows:
-    """Rows on the device; several ranks leave a tensor where it is, and take their part of it."""
-    return x if group is not None and isinstance(x, Tensor) else x.to(place)
+    """Rows on the device; of several ranks each will copy what it needs of a tensor to its GPU."""
+    part_of_it = group is not None and isinstance(x, Tensor) and place.type != "cpu"
+    return x if part_of_it else x.to(place)
 
 
 def epoch(

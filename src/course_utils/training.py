@@ -110,6 +110,12 @@ def fit(
     seed, weights, data, machine and number of threads give the same result, on a GPU inside
     ``runtime.deterministic``, also where data are streamed.
 
+    Started by ``torchrun --nproc-per-node=2 script.py``, or in a process group that is there, the
+    same call trains one model on several processes, see ``parallel``. Each is given the same data,
+    computes on its part of every batch, and ends with the same weights and history; one shows the
+    bar. Where one process would train on batches of 128, two do it on 64 each, with the same losses
+    but for rounding and noise.
+
     Args:
         model: any module; moved to the device.
         loss: ``loss(model, x, generator)`` returns the mean over the rows of ``x``, one number.
@@ -117,14 +123,19 @@ def fit(
             [0, 1].
         x_train, x_val: (n, …) floats, at least one row: arrays, tensors, tables, lists of images,
             data sets and loaders, which are read once, and for a conditional model pairs (images,
-            labels); see ``rows.as_rows``. ``x_val`` is held out.
-        epochs, batch_size: at least 1. The last batch of an epoch may be smaller.
+            labels); see ``rows.as_rows``. Or the path of a folder of .npy files, which
+            ``shards.rows_of_folder`` reads. ``x_val`` is held out.
+        epochs, batch_size: at least 1. The last batch of an epoch may be smaller. Of several
+            processes each has ``batch_size`` rows at once; those of a batch normalisation are its
+            own.
         rate: step size of Adam, above 0.
         patience: stop after this many epochs without a lower held-out loss, and go back to the
             weights of the best epoch, also where training ends in an error. A held-out loss that
             is not finite is no lower one. None: never stop early, keep the last weights.
-        seed: of the order of the data and of any noise in the loss.
-        device: None for a GPU if there is one, else the CPU.
+        seed: of the order of the data and of any noise in the loss, which is another one in each
+            process.
+        device: None for a GPU if there is one, else the CPU. None and "cuda" are another GPU for
+            each process of a machine.
         optimizer: in place of Adam; made from this model's parameters, on this device.
         schedule: called once with the optimiser and the number of steps to come; what it returns,
             one of ``torch.optim.lr_scheduler``, changes the step size after each step.
@@ -138,13 +149,26 @@ def fit(
             function, in this process. A row that cannot be used is named when it is first
             fetched: ``x_train[713] must …``. Held-out rows are evaluated 1000 at a time; where
             fewer fit, their loss differs in its rounding and its noise.
+        checkpoint: the path of a file, written anew after each epoch, in one step: stopped at any
+            moment, there is the old one or the new one. Where it is there at the start, training
+            goes on from it, on the same machine to the same weights as if it had never stopped; a
+            finished one is read and nothing trained. ``checkpoints.best_weights`` gives the best
+            weights so far. Without a schedule, ``epochs`` may be more than they were. A loss with a
+            state needs ``state_dict`` and ``load_state_dict``. Of several processes the first one
+            reads and writes it; with ``torchrun --max-restarts=3`` a killed one does not end all.
+        timeout: seconds that a process waits for another one, where this call is the first to need
+            it; then, or as soon as the connection breaks, ``ProcessLost`` names who did not answer.
+            The file of ``checkpoint`` has the epochs before.
         progress: show a bar while training, and one line at the end.
 
     Raises:
         ValueError: an argument is out of its range; data are empty, not finite, or outside [0, 1]
-            where the loss needs that; ``patience`` without ``x_val``.
-        FloatingPointError: the loss is no longer finite; names the first such epoch and batch. Or
-            the held-out loss was not finite after any epoch.
+            where the loss needs that; ``patience`` without ``x_val``; the file of ``checkpoint`` is
+            of another training, says which; processes were given different things.
+        FloatingPointError: the loss is no longer finite; names the first such epoch and batch, and
+            the process. Or the held-out loss was not finite after any epoch.
+        RuntimeError: another process has stopped; says which, and why.
+        ProcessLost: another process is gone, or later than ``timeout``.
     """
     group = join(timeout)  # None: this process is alone
     ranks = group.size if group else 1
@@ -158,15 +182,14 @@ def fit(
         x = parallel.placed(rows("x_train", x_train, at_least=batch_size), place, group)
         _check_last_batch(model, len(x), batch_size, ranks)
         held_out = None if x_val is None else parallel.placed(rows("x_val", x_val), place, group)
-    one_epoch, held_out_loss, generators = parallel.ways(group, seed, place, _epoch, evaluate)
-    optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=rate, fused=True)
-    run: dict[str, Any] = {}
-    if group or checkpoint is not None:
-        run |= {"seed": seed, "batch_size": batch_size, "processes": ranks, "patience": patience}
-        run |= {"precision": precision, "epochs": epochs if schedule else None}
-        run |= describe(model, optimizer, loss, schedule, x_train=x, x_val=held_out)
+        optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=rate, fused=True)
+        run: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "patience": patience}
+        run |= {"precision": precision, "processes": ranks}
+        if group or checkpoint is not None:
+            run |= describe(model, optimizer, loss, schedule, epochs, x_train=x, x_val=held_out)
     if group:
         parallel.begin(group, model, optimizer, run)
+    one_epoch, held_out_loss, generators = parallel.ways(group, seed, place, _epoch, evaluate)
     steps = epochs * -(-len(x) // (batch_size * ranks))
     scheduler = schedule(optimizer, steps) if schedule else None
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
