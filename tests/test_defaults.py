@@ -52,7 +52,7 @@ DEFAULTS = {
         "importances": {"seed": 0},
     },
     "training": {
-        "History": {"best_epoch": 0, "restored": False, "seconds": 0.0},
+        "History": {"best_epoch": 0, "restored": False, "seconds": 0.0, "precision": "highest"},
         "History.plot": {"label": "loss"},
         "fit": {
             "epochs": 10,
@@ -73,7 +73,7 @@ DEFAULTS = {
 
 # No defaults that are numbers, texts or truth values.
 NONE = ("gaussians", "vae.dense", "vae.small", "vae.weights", "numpy_nn.layers", "numpy_nn.losses")
-NONE += ("autoencoders.denoising",)
+NONE += ("autoencoders.denoising", "precision")
 IN_NUMPY = ("numpy_", "gaussians", "manifold", "disentanglement", "exercises", "plots")
 
 

@@ -258,6 +258,7 @@ CALLS = {
     "evaluation.log_importance_weights": lambda: dict(
         model=small_vae(), x=t(4, 6), mu=t(4, 2), logvar=t(4, 2), eps=t(4, 3, 2)
     ),
+    "evaluation.image_noise": lambda: dict(shape=(3, 2, 5), generator=noise()),
     "evaluation.importance_weighted_bound": lambda: dict(
         model=small_vae(), x=a(4, 6), samples=3, seed=1, rows=5
     ),
@@ -281,7 +282,7 @@ CALLS = {
     "training.evaluate": lambda: dict(
         model=plain(), loss=mean_of_squares, x=a(4, 6), batch_size=3, seed=1, max_bytes=90
     ),
-    "training.matmul_precision": lambda: dict(precision="high"),
+    "precision.products": lambda: dict(model=torch.nn.Linear(2, 2), precision="high"),
     "training.clear_denormals": lambda: dict(
         optimizer=torch.optim.Adam(plain().parameters(), lr=0.1)
     ),

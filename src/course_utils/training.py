@@ -4,8 +4,7 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,8 +18,9 @@ from course_utils import runtime
 from course_utils.arguments import named_errors
 from course_utils.bars import tqdm
 from course_utils.plots import COLORS
+from course_utils.precision import products
 from course_utils.shapes import expect_whole
-from course_utils.streaming import StreamedRows, rows_within
+from course_utils.streaming import StreamedRows, drawn, rows_within
 
 Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 Schedule = Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler]
@@ -36,6 +36,7 @@ class History:
         best_epoch: the epoch (from 1) with the lowest held-out loss, or the last one without any.
         restored: whether the model has the weights of ``best_epoch`` rather than the last ones.
         seconds: of training, without the held-out losses.
+        precision: in which the products were computed; for "fast", what that stood for.
     """
 
     train: list[float] = field(default_factory=list)
@@ -43,6 +44,7 @@ class History:
     best_epoch: int = 0
     restored: bool = False
     seconds: float = 0.0
+    precision: str = "highest"
 
     def plot(self, ax: Axes, *, label: str = "loss") -> Axes:
         """Draw the losses over epochs on ``ax``, the best epoch marked; return ``ax``."""
@@ -120,9 +122,10 @@ def fit(
         optimizer: in place of Adam; made from this model's parameters, on this device.
         schedule: called once with the optimiser and the number of steps to come; what it returns,
             one of ``torch.optim.lr_scheduler``, changes the step size after each step.
-        precision: of float32 matrix products while training, "highest", "high" or "medium", as in
-            ``torch.set_float32_matmul_precision``, or "fast": "medium" where that is
-            quicker, else "highest"; see ``runtime.fast_precision``. As before afterwards.
+        precision: of the model's products while training, see ``precision.products``: "highest",
+            "high", "medium", "bfloat16", or "fast", the quickest of them by the rule of
+            ``runtime.fast_precision``. The history says which. Held-out losses are computed as
+            outside ``fit``.
         max_bytes: the most that the rows of ``x_train`` may take, and those of ``x_val``; None for
             any size. What takes more is streamed: see ``streaming.rows_within``. Of a loader
             the data set and its ``collate_fn`` are used, with the order and the batches of this
@@ -152,12 +155,13 @@ def fit(
     history, best, lowest = History(), None, math.inf
     bar = tqdm(total=epochs, file=sys.stdout, leave=False, disable=not progress, unit="epoch")
     try:
-        with matmul_precision(precision), bar:
+        with bar:
             for epoch in range(1, epochs + 1):
                 start = time.perf_counter()
-                history.train.append(
-                    _epoch(model, loss, x, batch_size, optimizer, scheduler, generator, epoch)
-                )
+                with products(model, precision) as history.precision:
+                    history.train.append(
+                        _epoch(model, loss, x, batch_size, optimizer, scheduler, generator, epoch)
+                    )
                 history.seconds += time.perf_counter() - start
                 if held_out is None:
                     history.best_epoch = epoch
@@ -223,26 +227,6 @@ def evaluate(
     return sum(values) / len(data)
 
 
-@contextmanager
-def matmul_precision(precision: str) -> Iterator[None]:
-    """Compute float32 matrix products in ``precision`` inside the block, as before after it.
-
-    Raises:
-        ValueError: it is not "highest", "high", "medium" or "fast".
-    """
-    if precision not in ("highest", "high", "medium", "fast"):
-        raise ValueError(
-            f"precision must be 'highest', 'high', 'medium' or 'fast', got {precision!r}"
-        )
-    before = torch.get_float32_matmul_precision()
-    chosen = runtime.fast_precision() if precision == "fast" else precision
-    torch.set_float32_matmul_precision(chosen)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
 def clear_denormals(optimizer: torch.optim.Optimizer) -> None:
     """Set what is left of long past gradients in Adam's running means, below 1e-33, to zero.
 
@@ -273,10 +257,10 @@ def _epoch(
 ) -> float:
     """Take one step for each batch of a random order; return the mean loss over rows."""
     model.train()
-    batches = torch.randperm(len(x), generator=generator, device=x.device).split(batch_size)
-    values = torch.empty(len(batches), device=x.device)
+    counts, batches = drawn(x, batch_size, generator)
+    values = torch.empty(len(counts), device=x.device)
     for i, rows in enumerate(batches):
-        value = loss(model, x.index_select(0, rows), generator)  # x[rows], a little quicker
+        value = loss(model, rows, generator)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
@@ -285,13 +269,13 @@ def _epoch(
         if i % 100 == 0:
             clear_denormals(optimizer)
         values[i] = value.detach()
-    sizes = torch.tensor([float(len(rows)) for rows in batches])
+    sizes = torch.tensor(counts, dtype=torch.float32)
     values = values.cpu()  # the only wait of the epoch
     if not torch.isfinite(values).all():
         first = int((~torch.isfinite(values)).nonzero()[0])
         raise FloatingPointError(
             f"the loss is {float(values[first])} in epoch {epoch}, batch {first + 1} of"
-            f" {len(batches)}: look for a logarithm or an exponential of a large number,"
+            f" {len(counts)}: look for a logarithm or an exponential of a large number,"
             " or lower the rate"
         )
     return float((values * sizes).sum() / sizes.sum())
