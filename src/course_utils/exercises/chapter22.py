@@ -103,13 +103,14 @@ EXERCISE_2 = Exercise(
         {"compute": 6.0, "n_bytes": 1.0e8, "latency": 1.0, "bandwidth": 1.0e8},  # p (p + 1) = 2
         {"compute": 1.0e-3, "n_bytes": 2.6e6, "latency": 1.0e-4, "bandwidth": 1.0e9},  # never
         {"compute": 4.2, "n_bytes": 0.0, "latency": 0.1, "bandwidth": 1.0e9},  # the root is 4.58
+        {"compute": 6.2, "n_bytes": 0.0, "latency": 0.5, "bandwidth": 1.0e9},  # 2.49, and three
         {"compute": 3.0e3, "n_bytes": 4.0e9, "latency": 1.0e-9, "bandwidth": 4.0e11},  # a million
         {"compute": 9.0e-2, "n_bytes": 3.0e7, "latency": 5.0e-4, "bandwidth": 1.0e9},
     ],
     mistakes=(
         Mistake(
-            "the root of (22.4), rounded to the nearest. A whole number is better than the next"
-            " one where p (p + 1) is at least (C − 2S/B)/(2α).",
+            "the root of (22.4), rounded to the nearest: nearly always right. A whole number is"
+            " better than the next one where p (p + 1) is at least (C − 2S/B)/(2α).",
             _whole(lambda c, s, a, b: _root((c - 2 * s / b) / (2 * a))),
         ),
         Mistake(
