@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from course_utils import recipe, vae  # noqa: E402
-from course_utils.recipe import Recipe, _bare_source, fresh_and_warmed_up  # noqa: E402
+from course_utils.recipe import Recipe, _bare_source, FreshAndWarmedUp  # noqa: E402
 
 SMALL = Recipe(epochs=3, sizes=(784, 16, 16, 4), batch_size=32)
 
@@ -47,7 +47,7 @@ def test_a_small_run_trains_and_is_the_same_twice():
 def test_the_weight_of_the_kl_rises_from_zero_to_one_and_the_pixels_are_drawn():
     torch.manual_seed(0)
     model, x = vae.VAE(784, 8, 4), (torch.rand(20, 784) > 0.5).float()  # zeros and ones stay
-    loss = fresh_and_warmed_up(2)
+    loss = FreshAndWarmedUp(2)
     with torch.no_grad():
         for beta in (0.0, 0.5, 1.0, 1.0):
             generator = torch.Generator().manual_seed(7)

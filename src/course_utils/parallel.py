@@ -10,16 +10,18 @@ leave the others waiting; here it takes part in the sum, and says so in it.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from course_utils.checkpoints import differences
 from course_utils.processes import Group
 from course_utils.streaming import StreamedRows
 
-Rows = Tensor | StreamedRows
+Rows: TypeAlias = Tensor | StreamedRows
 
 
 class Part(NamedTuple):
@@ -51,6 +53,44 @@ def own_noise(group: Group | None, seed: int, place: torch.device) -> Iterator[N
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(noise_seed(seed, group.rank))
         yield
+
+
+def ways(
+    group: Group | None,
+    seed: int,
+    place: torch.device,
+    one_epoch: Callable[..., float],
+    evaluate: Callable[..., float],
+) -> tuple[Callable[..., float], Callable[..., float], list[torch.Generator]]:
+    """What trains for an epoch, what computes the held-out loss, and the generators in use.
+
+    Of these the first one is for noise; alone, for the order too.
+    """
+    order = torch.Generator(place).manual_seed(seed)
+    if group is None:
+        return one_epoch, evaluate, [order]
+    noise = torch.Generator(place).manual_seed(noise_seed(seed, group.rank))
+    return partial(epoch, group, order), partial(held_out_loss, group, evaluate), [noise, order]
+
+
+def begin(
+    group: Group, model: nn.Module, optimizer: torch.optim.Optimizer, described: dict[str, Any]
+) -> None:
+    """See that all ranks have been given the same, and give them the weights of rank 0.
+
+    Raises:
+        ValueError: a rank was given something else than rank 0; says what.
+    """
+    first = group.gather(described)[0]
+    with group.together():
+        if differs := differences(first, described, "on rank 0", f"on rank {group.rank}"):
+            raise ValueError(f"all ranks must be given the same, got {differs}")
+    group.copy_from_first([*model.parameters(), *model.buffers(), *parameters(optimizer)])
+
+
+def placed(x: Rows, place: torch.device, group: Group | None) -> Rows:
+    """Rows on the device; several ranks leave a tensor where it is, and take their part of it."""
+    return x if group is not None and isinstance(x, Tensor) else x.to(place)
 
 
 def epoch(
@@ -211,6 +251,7 @@ def mean(group: Group, values: Tensor, counts: list[int], epoch: int) -> float:
     Raises:
         FloatingPointError: one is not finite; names the first such batch and its rank, on all.
     """
+    values[torch.tensor(counts) == 0] = 0.0
     bad = (~torch.isfinite(values)).nonzero()
     first = (int(bad[0]), group.rank, float(values[bad[0]])) if len(bad) else None
     total = float((values.double() * torch.tensor(counts)).sum())
@@ -239,5 +280,5 @@ def held_out_loss(
     with group.together():
         part = x.part(one) if isinstance(x, StreamedRows) else x[one]
         value = evaluate(model, loss, part, seed=noise_seed(seed, group.rank))
-    told = group.gather((value * (stop - start) if stop > start else 0.0))
+    told = group.gather(value * (stop - start) if stop > start else 0.0)
     return sum(told) / len(x)

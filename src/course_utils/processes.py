@@ -1,9 +1,9 @@
 """The processes that train together: who they are, what they tell one another, who is missing.
 
 ``torchrun --nproc-per-node=2 script.py`` starts a script twice, and tells each process its number,
-its *rank*, in the environment. The group, its sums and its messages are ``torch.distributed``'s own:
-gloo on CPUs, NCCL on GPUs. Added here is what a training needs when something goes wrong: an error
-on one rank ends all, and a rank that is gone or late is named, instead of a wait without an end.
+its *rank*, in the environment. Groups, sums and messages are those of ``torch.distributed``: gloo
+on CPUs, NCCL on GPUs. Added here is what a training needs when something goes wrong: an error on
+one rank ends all, and a rank that is gone or late is named, instead of a wait without an end.
 """
 
 import atexit
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -71,7 +72,7 @@ class Group:
         with torch.no_grad():
             for each in tensors:
                 values = each.detach().contiguous()
-                self._call(lambda values=values: dist.broadcast(values, 0))
+                self._call(partial(dist.broadcast, values, 0))
                 each.copy_(values)
 
     def gather(self, value: T) -> list[T]:
@@ -141,12 +142,13 @@ def join(timeout: float = 300.0) -> Group | None:
         raise ValueError(f"timeout must be above 0 and finite, got {timeout}")
     if dist.is_available() and dist.is_initialized():
         size = dist.get_world_size()
-        return _STARTED.get(dist.group.WORLD) or (Group(dist.get_rank(), size) if size > 1 else None)
+        theirs = Group(dist.get_rank(), size) if size > 1 else None
+        return _STARTED.get(dist.group.WORLD, theirs)
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return None
     missing = [n for n in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(n)]
     if missing or not dist.is_available():
-        what = f"no {' and no '.join(missing)}" if missing else "a PyTorch without torch.distributed"
+        what = f"no {' and no '.join(missing)}" if missing else "no torch.distributed in PyTorch"
         raise ValueError(
             "the environment must be one that torchrun makes, or have no WORLD_SIZE, got"
             f" WORLD_SIZE={os.environ['WORLD_SIZE']} and {what}"

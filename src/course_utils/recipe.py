@@ -2,14 +2,14 @@
 
 ``python -m course_utils.recipe`` trains it twice, for a short and for a long time, evaluates both
 on all test images and stores the numbers beside this package. Chapter 14 reads them with
-``stored``. Needs MNIST, two cores, and about twenty minutes.
+``stored``. Needs MNIST, two cores, and about twenty minutes. Under torchrun several processes
+share the batches, and one of them stores the numbers.
 """
 
 import argparse
 import ast
 import hashlib
 import inspect
-import itertools
 import json
 import textwrap
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from course_utils import data, evaluation, runtime, training, vae
+from course_utils import data, evaluation, processes, runtime, training, vae
 from course_utils.console import say
 from course_utils.vae.dense import hidden_layers
 
@@ -42,24 +42,40 @@ class Recipe(NamedTuple):
 RECIPES = {"short": Recipe(epochs=45), "long": Recipe(epochs=150)}
 
 
-def fresh_and_warmed_up(steps: int) -> training.Loss:
-    """Make the loss: images drawn anew at each step, and a KL whose weight rises from 0 to 1.
+class FreshAndWarmedUp:
+    """The loss: images drawn anew at each step, and a KL whose weight rises from 0 to 1.
 
     A pixel of grey value x_j is 1 with probability x_j. So no image of zeros and ones is seen
     twice, and none can be learned by heart. The weight of the KL is 1 from step ``steps`` on: until
     then units of the code are cheap, and more of them are in use when the price has risen.
 
-    Returns:
-        ``loss(model, x, generator)`` for grey images (n, d), a mean over images, in nats.
+    ``loss(model, x, generator)`` takes grey images (n, d) and gives a mean over them, in nats. It
+    counts its calls, which a checkpoint of ``fit`` keeps.
     """
-    count = itertools.count()
 
-    def loss(model: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __init__(self, steps: int) -> None:
+        self.steps, self.calls = steps, 0
+
+    def __call__(self, model: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Compute the loss of the next step."""
         pixels = torch.rand(x.shape, generator=generator, device=x.device) < x
-        beta = min(1.0, next(count) / steps)
+        beta = min(1.0, self.calls / self.steps)
+        self.calls += 1
         return vae.negative_elbo(model, pixels.float(), generator, beta=beta)
 
-    return loss
+    def state_dict(self) -> dict[str, int]:
+        """Return what the next call depends on."""
+        return {"steps": self.steps, "calls": self.calls}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where another loss stopped.
+
+        Raises:
+            ValueError: its weight rose in another number of steps.
+        """
+        if state["steps"] != self.steps:
+            raise ValueError(f"steps must be {self.steps}, got {state['steps']} in the state")
+        self.calls = state["calls"]
 
 
 def one_cycle(
@@ -74,16 +90,24 @@ def one_cycle(
 
 
 def train(recipe: Recipe, x: Tensor, *, progress: bool = True) -> tuple[vae.VAE, training.History]:
-    """Train a VAE on grey images (n, 784) as the recipe says; the seed is ``SEED``."""
+    """Train a VAE on grey images (n, 784) as the recipe says; the seed is ``SEED``.
+
+    Raises:
+        ValueError: several processes train, and cannot share a batch evenly.
+    """
+    group = processes.join()
+    ranks = group.size if group else 1
+    if recipe.batch_size % ranks:
+        raise ValueError(f"batch_size must be for {ranks} processes, got {recipe.batch_size}")
     runtime.seed(SEED)
     model = vae.VAE(*recipe.sizes, activation=nn.SiLU)
     steps = recipe.epochs * -(-len(x) // recipe.batch_size)
     history = training.fit(
         model,
-        fresh_and_warmed_up(round(recipe.warm_up * steps)),
+        FreshAndWarmedUp(round(recipe.warm_up * steps)),
         x,
         epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
+        batch_size=recipe.batch_size // ranks,
         rate=recipe.rate,
         seed=SEED,
         schedule=partial(one_cycle, rate=recipe.rate),
@@ -112,7 +136,7 @@ def measure(model: vae.VAE, x: Tensor, *, samples: int = SAMPLES) -> dict[str, A
 def code_hash() -> str:
     """A hash of the code that the stored numbers follow from; comments and docstrings aside."""
     parts: tuple[Callable | type, ...] = (
-        *(Recipe, fresh_and_warmed_up, one_cycle, train, measure),
+        *(Recipe, FreshAndWarmedUp, one_cycle, train, measure),
         *(training.fit, training._epoch, training.clear_denormals, data.binarise),
         *(evaluation.elbo, evaluation.importance_weighted_bound, evaluation.log_importance_weights),
         *(evaluation.active_units, evaluation.posteriors, evaluation.image_noise),
@@ -146,13 +170,22 @@ def _file() -> Path:
 
 
 def main(names: list[str]) -> None:
-    """Train the recipes of these names, and store what came of them in one step."""
+    """Train the recipes of these names, and store what came of them in one step.
+
+    Of several processes each measures, so that none waits for another; the first one speaks.
+    """
+    group = processes.join()
+    first = group is None or group.rank == 0
+    with processes.together(group):
+        if first:
+            data.mnist()  # fetched once
     mnist = data.mnist()
     x, x_test = torch.from_numpy(mnist.x_train), torch.from_numpy(data.binarise(mnist.x_test, SEED))
     result: dict[str, Any] = {"seed": SEED, "code": code_hash()}
     for name in names:
         recipe = RECIPES[name]
-        say(f"{name}: {recipe}", flush=True)
+        if first:
+            say(f"{name}: {recipe}", flush=True)
         model, history = train(recipe, x)
         result[name] = {
             "epochs": recipe.epochs,
@@ -164,8 +197,9 @@ def main(names: list[str]) -> None:
             "train_loss": round(history.train[-1], 3),
             **measure(model, x_test),
         }
-        say(json.dumps(result[name]), flush=True)
-    if names == list(RECIPES):
+        if first:
+            say(json.dumps(result[name]), flush=True)
+    if first and names == list(RECIPES):
         part = _file().with_suffix(".part")
         part.parent.mkdir(exist_ok=True)
         part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

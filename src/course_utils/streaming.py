@@ -74,7 +74,19 @@ class StreamedRows:
     def part(self, rows: slice) -> "StreamedRows":
         """Only these rows, as if there were no others."""
         chosen = range(self.n)[rows]
-        return replace(self, n=len(chosen), fetch=lambda each: self.fetch([chosen[i] for i in each]))
+
+        def fetch(numbers: list[int]) -> Tensor:
+            return self.fetch([chosen[i] for i in numbers])
+
+        return replace(self, n=len(chosen), fetch=fetch)
+
+    def drawn(
+        self, batch_size: int, generator: torch.Generator
+    ) -> tuple[list[int], Iterator[Tensor]]:
+        """Draw the batches of an epoch, as the function ``drawn`` does."""
+        order = torch.randperm(self.n, generator=generator, device=generator.device)
+        numbers = order.cpu().split(batch_size)
+        return [len(each) for each in numbers], self.batches(numbers)
 
 
 def in_advance(fetch: Callable[[T], Tensor], requests: Iterable[T]) -> Iterator[Tensor]:
@@ -94,14 +106,11 @@ def drawn(
     x: Tensor | StreamedRows, batch_size: int, generator: torch.Generator
 ) -> tuple[list[int], Iterator[Tensor]]:
     """Draw the batches of an epoch in a random order: how many rows each has, and the rows."""
-    if isinstance(x, StreamedRows) and x.dealt:
-        return x.drawn(batch_size, generator)
-    order = torch.randperm(len(x), generator=generator, device=x.device)
-    numbers = order.split(batch_size)
-    sizes = [len(each) for each in numbers]
     if isinstance(x, StreamedRows):
-        return sizes, x.batches(order.cpu().split(batch_size))
-    return sizes, (x.index_select(0, each) for each in numbers)  # x[each], a little quicker
+        return x.drawn(batch_size, generator)
+    numbers = torch.randperm(len(x), generator=generator, device=x.device).split(batch_size)
+    # index_select is x[each], a little quicker
+    return [len(each) for each in numbers], (x.index_select(0, each) for each in numbers)
 
 
 def rows_within(

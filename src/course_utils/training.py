@@ -2,11 +2,13 @@
 
 import copy
 import math
+import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,11 +16,13 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils import runtime
+from course_utils import parallel, runtime
 from course_utils.arguments import named_errors
 from course_utils.bars import tqdm
+from course_utils.checkpoints import Checkpoint, describe
 from course_utils.plots import COLORS
 from course_utils.precision import products
+from course_utils.processes import join, together
 from course_utils.shapes import expect_whole
 from course_utils.streaming import StreamedRows, drawn, rows_within
 
@@ -94,6 +98,8 @@ def fit(
     schedule: Schedule | None = None,
     precision: str = "highest",
     max_bytes: int | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    timeout: float = 300.0,
     progress: bool = True,
 ) -> History:
     """Train ``model`` in place to make ``loss`` small on ``x_train``; report and return a history.
@@ -140,42 +146,66 @@ def fit(
         FloatingPointError: the loss is no longer finite; names the first such epoch and batch. Or
             the held-out loss was not finite after any epoch.
     """
-    _check(epochs=epochs, batch_size=batch_size, rate=rate, patience=patience, x_val=x_val)
-    place = runtime.device(None if device is None else str(device))
-    model.to(place)
-    unit_range = _needs_unit_range(model, loss)
-    rows = partial(rows_within, model=model, unit_range=unit_range, max_bytes=max_bytes)
-    x = rows("x_train", x_train, at_least=batch_size).to(place)
-    _check_last_batch(model, len(x), batch_size)
-    held_out = None if x_val is None else rows("x_val", x_val).to(place)
-    generator = torch.Generator(place).manual_seed(seed)
+    group = join(timeout)  # None: this process is alone
+    ranks = group.size if group else 1
+    with together(group):
+        _check(epochs=epochs, batch_size=batch_size, rate=rate, patience=patience, x_val=x_val)
+        name = None if device is None else str(device)
+        place = group.device(name) if group else runtime.device(name)
+        model.to(place)
+        unit_range = _needs_unit_range(model, loss)
+        rows = partial(rows_within, model=model, unit_range=unit_range, max_bytes=max_bytes)
+        x = parallel.placed(rows("x_train", x_train, at_least=batch_size), place, group)
+        _check_last_batch(model, len(x), batch_size, ranks)
+        held_out = None if x_val is None else parallel.placed(rows("x_val", x_val), place, group)
+    one_epoch, held_out_loss, generators = parallel.ways(group, seed, place, _epoch, evaluate)
     optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=rate, fused=True)
-    steps = epochs * -(-len(x) // batch_size)
+    run: dict[str, Any] = {}
+    if group or checkpoint is not None:
+        run |= {"seed": seed, "batch_size": batch_size, "processes": ranks, "patience": patience}
+        run |= {"precision": precision, "epochs": epochs if schedule else None}
+        run |= describe(model, optimizer, loss, schedule, x_train=x, x_val=held_out)
+    if group:
+        parallel.begin(group, model, optimizer, run)
+    steps = epochs * -(-len(x) // (batch_size * ranks))
     scheduler = schedule(optimizer, steps) if schedule else None
+    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+    kept = None
+    if checkpoint is not None:
+        kept = Checkpoint(Path(checkpoint), run, parts, loss, generators, group)
     history, best, lowest = History(), None, math.inf
+    progress = progress and (group is None or group.rank == 0)
     bar = tqdm(total=epochs, file=sys.stdout, leave=False, disable=not progress, unit="epoch")
     try:
-        with bar:
-            for epoch in range(1, epochs + 1):
+        with bar, parallel.own_noise(group, seed, place):
+            if kept:
+                best = kept.resume(history, epochs)
+                lowest = history.val[history.best_epoch - 1] if best else math.inf
+                bar.update(len(history.train))
+            for epoch in range(len(history.train) + 1, epochs + 1):
+                if patience and epoch - 1 - history.best_epoch >= patience:
+                    break
                 start = time.perf_counter()
                 with products(model, precision) as history.precision:
                     history.train.append(
-                        _epoch(model, loss, x, batch_size, optimizer, scheduler, generator, epoch)
+                        one_epoch(
+                            model, loss, x, batch_size, optimizer, scheduler, generators[0], epoch
+                        )
                     )
                 history.seconds += time.perf_counter() - start
                 if held_out is None:
                     history.best_epoch = epoch
                 else:
-                    history.val.append(evaluate(model, loss, held_out, seed=seed))
+                    history.val.append(held_out_loss(model, loss, held_out, seed=seed))
                     if -math.inf < history.val[-1] < lowest:  # a tie is no gain; nan is never lower
                         lowest, history.best_epoch = history.val[-1], epoch
-                        best = copy.deepcopy(model.state_dict()) if patience else None
+                        best = copy.deepcopy(model.state_dict()) if patience or kept else None
+                if kept:
+                    kept.write(history, best)
                 bar.set_postfix_str(f"loss {history.train[-1]:.4g}", refresh=False)
                 bar.update()
-                if patience and epoch - history.best_epoch >= patience:
-                    break
     finally:
-        if best is not None:
+        if patience and best is not None:
             model.load_state_dict(best)
             history.restored = history.best_epoch < len(history.train)
     if held_out is not None and not history.best_epoch:
@@ -298,10 +328,11 @@ def _check(
             raise ValueError(f"patience must come with x_val, got patience = {patience} alone")
 
 
-def _check_last_batch(model: nn.Module, n: int, batch_size: int) -> None:
+def _check_last_batch(model: nn.Module, n: int, batch_size: int, ranks: int) -> None:
     """One row alone has no variance for a batch normalisation to divide by."""
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    if n % batch_size == 1 and any(isinstance(part, kinds) for part in model.modules()):
+    last = n % (batch_size * ranks)  # of which each rank takes a part
+    if 0 < last < 2 * ranks and any(isinstance(part, kinds) for part in model.modules()):
         raise ValueError(
             f"batch_size must leave no batch of one row to a model with BatchNorm, got {batch_size}"
             f" for {n} rows: take {batch_size + 1}"
