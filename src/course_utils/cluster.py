@@ -8,9 +8,7 @@ from course_utils.arguments import named_errors
 from course_utils.shapes import expect_finite, expect_shapes
 
 
-def ring(
-    x: np.ndarray, rank: int, p: int
-) -> Generator[np.ndarray, np.ndarray, np.ndarray]:
+def ring(x: np.ndarray, rank: int, p: int) -> Generator[np.ndarray, np.ndarray, np.ndarray]:
     """One process of a ring all-reduce: the numbers of p processes, added up. From chapter 22.
 
     The generator yields each piece that the process sends to its right neighbour, rank + 1, takes

@@ -57,7 +57,10 @@ def report(name: str, script: str, *, processes: int = 2, seconds: float = 180) 
             printed, problem = _run(path, processes, seconds)
     if problem:
         say(f"{processes} processes could not run here ({problem}): stored numbers stand in.")
-        return stored()[name]
+        known = stored()
+        if name not in known:
+            raise ValueError(f"name must be one of {', '.join(sorted(known))}, got {name!r}")
+        return known[name]
     try:
         return json.loads(printed.strip().splitlines()[-1])
     except (ValueError, IndexError):

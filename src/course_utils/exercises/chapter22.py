@@ -228,7 +228,7 @@ EXERCISE_3 = Exercise(
         ),
     ),
     hints=(
-        "mantissa, exponent = np.frexp(value) gives value = mantissa · 2**exponent, ½ ≤ mantissa < 1.",
+        "mantissa, exponent = np.frexp(value): value = mantissa · 2**exponent, ½ ≤ mantissa < 1.",
         "Multiply the mantissa by 2**bits, round, and divide again.",
         "np.round goes to the even neighbour. Round after each addition, not only at the end.",
     ),
@@ -276,11 +276,7 @@ EXERCISE_4 = Exercise(
         ),
         Mistake(
             "the length of the largest batch for that of g. It still holds its share of noise.",
-            (
-                lambda squared, rows: (
-                    np.polyfit(1 / rows, squared, 1)[0] / squared[np.argmax(rows)]
-                ),
-            ),
+            (lambda squared, rows: np.polyfit(1 / rows, squared, 1)[0] / squared[np.argmax(rows)],),
         ),
         Mistake(
             "lengths for squared lengths: noise adds up in squares.",
