@@ -130,7 +130,9 @@ def test_a_report_that_is_no_json_is_told():
 
 
 def test_a_script_without_end_is_ended_and_leaves_no_process(tmp_path, capsys):
-    script = f"import os, time\nopen({str(tmp_path)!r} + '/' + str(os.getpid()), 'w')\ntime.sleep(600)"
+    script = (
+        f"import os, time\nopen({str(tmp_path)!r} + '/' + str(os.getpid()), 'w')\ntime.sleep(600)"
+    )
     start = time.monotonic()
     found = torchrun.report("ring", script, processes=2, seconds=60)
     assert found == torchrun.stored()["ring"] and time.monotonic() - start < 200

@@ -1,6 +1,7 @@
 """A cluster, as messages and clocks: the ring all-reduce, and the seconds that a step takes."""
 
 from collections.abc import Generator
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from course_utils.arguments import named_errors
 from course_utils.shapes import expect_finite, expect_shapes
 
 
-def ring(x: np.ndarray, rank: int, p: int) -> Generator[np.ndarray, np.ndarray, np.ndarray]:
+def ring(x: np.ndarray, rank: int, p: int) -> Generator[np.ndarray, Any, np.ndarray]:
     """One process of a ring all-reduce: the numbers of p processes, added up. From chapter 22.
 
     The generator yields each piece that the process sends to its right neighbour, rank + 1, takes
@@ -50,7 +51,8 @@ def ring_all_reduce(arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     expect_shapes("p n", arrays=arrays)
     p = len(arrays)
     processes = [ring(x, rank, p) for rank, x in enumerate(arrays)]
-    sent, came = np.zeros(p, dtype=int), [None] * p
+    sent = np.zeros(p, dtype=int)
+    came: list[Any] = [None] * p
     for _ in range(2 * (p - 1)):
         pieces = [process.send(piece) for process, piece in zip(processes, came, strict=True)]
         sent += [piece.nbytes for piece in pieces]
@@ -58,8 +60,8 @@ def ring_all_reduce(arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([finish(*pair) for pair in zip(processes, came, strict=True)]), sent
 
 
-def finish(process: Generator, piece: np.ndarray | None) -> np.ndarray:
-    """Hand a process its last piece; return the sums that it ends with. From chapter 22.
+def finish(process: Generator[Any, Any, np.ndarray], piece: np.ndarray | None) -> np.ndarray:
+    """Hand a process its last piece; return the sums that it ends with.
 
     Raises:
         ValueError: the process has more to send.

@@ -43,7 +43,7 @@ MISTAKES = [
         "cluster.py",
         "    for step in range(p - 1):  # pass on: the next process keeps what is complete",
         "    for step in range(p - 2):  # pass on: the next process keeps what is complete",
-        ("p = 3: each process has the sum",),
+        ("two real processes: 2 pieces", "and the sum of torch.distributed"),
     ),
     Mistake(
         "a piece kept where it should be added",
@@ -158,7 +158,7 @@ MISTAKES = [
         ("22.4 the best number of GPUs",),
     ),
     Mistake(
-        "one step size for all batches, the largest",
+        "one step size for all batches",
         "sweep",
         "RATES = (4, 16, 64, 256), (1 / 32, 1 / 16, 1 / 64, 1 / 8)",
         "RATES = (4, 16, 64, 256), (1 / 32,)",
@@ -175,7 +175,7 @@ MISTAKES = [
         "a sum of gradients over the rows, for their mean",
         "steps",
         "rate=rate)[0])",
-        "rate=rate * batch / 64)[0])",
+        "rate=rate * batch / 32)[0])",
         ("4 to 64 rows: twice the step size",),
     ),
     Mistake(
