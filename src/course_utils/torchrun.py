@@ -25,7 +25,7 @@ class ScriptError(RuntimeError):
     """The script ended with an error; the message holds the last lines of what it said."""
 
 
-def report(name: str, script: str, *, processes: int = 2, seconds: float = 180) -> Any:
+def report(name: str, script: str, *, processes: int = 2, seconds: float = 300) -> Any:
     """Run a script in several processes of this machine; return what it reports.
 
     The script is what one would give to ``torchrun`` on a cluster. Its last printed line is the
