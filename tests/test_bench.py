@@ -114,6 +114,14 @@ def test_growth_reports_seconds_and_megabytes(capsys):
     assert seconds > 0 and 50 < megabytes < 10_000
 
 
+def test_an_evaluation_reports_seconds_and_megabytes(capsys, monkeypatch):
+    for name, (_, evaluation) in bench.JUDGES.items():
+        monkeypatch.setitem(bench.JUDGES, name, (70, evaluation))
+        bench.judge(name)
+        seconds, megabytes = map(float, capsys.readouterr().out.split()[-2:])
+        assert seconds > 0 and megabytes >= 0
+
+
 def test_units_that_died_leave_denormal_means_and_none_are_there_at_the_start(images):
     with runtime.threads(1):
         few, none = bench.dead_units(images[:64], 1)

@@ -38,6 +38,7 @@ ELSEWHERE = {
     "progress": "reads its own file: tests/test_progress.py",
     "recipe": "trains for minutes: tests/test_recipe.py",
     "rows": "takes everything on purpose: tests/test_rows.py",
+    "torchrun": "starts processes: tests/test_chapter22.py",
     "streaming": "takes everything on purpose: tests/test_streaming.py",
     "checkpoints": "takes what fit keeps: tests/test_checkpoints.py",
     "parallel": "takes what fit takes, on several processes: tests/test_distributed.py",
@@ -115,6 +116,12 @@ def mean_of_squares(model, x, generator=None):
 
 def axes():
     return plt.figure().subplots()
+
+
+def ring_of_one():
+    from course_utils.cluster import ring
+
+    return ring(a(4), 0, 1)
 
 
 def one_step(params, gradients, state=None):
@@ -209,6 +216,11 @@ CALLS = {
     ),
     "manifold.levina_bickel": lambda: dict(distances=spread(5, 3)),
     "manifold.two_nn": lambda: dict(distances=spread(9, 3), discard=0.1),
+    # ---- cluster
+    "cluster.ring": lambda: dict(x=a(5), rank=1, p=2),
+    "cluster.ring_all_reduce": lambda: dict(arrays=a(3, 4)),
+    "cluster.finish": lambda: dict(process=ring_of_one(), piece=None),
+    "cluster.step_seconds": lambda: dict(compute=a(3), n_bytes=2.0, latency=a(3), bandwidth=a(3)),
     # ---- disentanglement
     "disentanglement.into_bins": lambda: dict(values=a(9, 2), bins=3),
     "disentanglement.entropies": lambda: dict(values=a(9, 2), bins=3),
@@ -488,6 +500,8 @@ EXCEPT = {
     "TiedAutoencoder.forward x inf": "the limit of a sigmoid",
     "log_prob logits inf": "the limit of a sigmoid; infinite where that is impossible",
     "History.plot label a number": "an axis may have a number for its name",
+    "cluster.ring ": "a generator; what it was given shows when its first piece is taken",
+    "cluster.finish": "takes such a generator",
     "contractive_loss weight inf": "makes a loss; fit stops at its first value",
 }
 

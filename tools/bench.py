@@ -32,6 +32,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 
 from course_utils import data, runtime
+from course_utils.diagnosis import diagnose
+from course_utils.evaluation import elbo, importance_weighted_bound
 from course_utils.numpy_nn import (
     adam_step,
     batches,
@@ -380,6 +382,39 @@ def growth() -> list[tuple[int, float, float]]:
     return rows
 
 
+# ---- what an evaluation takes ------------------------------------------------------------------
+
+# By name: images, and what is done with them.
+JUDGES: dict[str, tuple[int, Callable[[nn.Module, Tensor], object]]] = {
+    "elbo, 10 draws an image": (10_000, partial(elbo, samples=10)),
+    "importance_weighted_bound, 500 draws": (
+        1_000,
+        partial(importance_weighted_bound, samples=500),
+    ),
+    "diagnose": (4_096, partial(diagnose, loss=negative_elbo)),
+}
+
+
+def judge(name: str) -> None:
+    """Print the seconds of an evaluation on random images, and the MB beside model and images."""
+    n, evaluation = JUDGES[name]
+    model, x = VAE(), torch.rand(n, 784, generator=torch.Generator().manual_seed(0))
+    evaluation(model, x[:64])  # what is loaded at the first call does not count
+    before, start = peak_megabytes(), time.perf_counter()
+    evaluation(model, x)
+    print(f"{time.perf_counter() - start} {peak_megabytes() - before}")
+
+
+def judged() -> list[tuple[str, int, float, float]]:
+    """Measure each evaluation in a process of its own: name, images, seconds, MB."""
+    rows = []
+    for name, (n, _) in JUDGES.items():
+        command = [sys.executable, __file__, "--judge", name]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        rows.append((name, n, float(said[-2]), float(said[-1])))
+    return rows
+
+
 def table(title: str, rows: list[Row], slowest: Row) -> str:
     """The rows as a table of Markdown; how many times as fast each is as the slowest."""
     lines = [f"| {title} | seconds an epoch | times as fast | held-out loss, nats |"]
@@ -395,6 +430,9 @@ def main(arguments: list[str]) -> int:
     """Run what the arguments ask for; the exit status."""
     if arguments[:1] == ["--grow"]:
         grow(int(arguments[1]))
+        return 0
+    if arguments[:1] == ["--judge"]:
+        judge(arguments[1])
         return 0
     epochs = int(arguments[0]) if arguments else 5
     images = data.mnist(fallback=True)
@@ -418,6 +456,10 @@ def main(arguments: list[str]) -> int:
     print("\n| images | seconds an epoch | peak memory, MB |\n| ---: | ---: | ---: |")
     for n, seconds, megabytes in growth():
         print(f"| {n} | {seconds:.3f} | {megabytes:.0f} |")
+    print("\n| evaluation | images | seconds | memory beside them, MB |")
+    print("| --- | ---: | ---: | ---: |")
+    for name, n, seconds, megabytes in judged():
+        print(f"| {name} | {n} | {seconds:.1f} | {megabytes:.0f} |")
     return 0
 
 
