@@ -129,14 +129,43 @@ def test_a_report_that_is_no_json_is_told():
         torchrun.report("ring", "print('words')", processes=1)
 
 
-def test_a_script_without_end_is_ended_and_leaves_no_process(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("raise SystemExit('no data here')", "no data here"),
+        ("class Lost(Exception): ...\nraise Lost('rank 1 is gone')", "rank 1 is gone"),
+        (
+            "try:\n    {}['w']\nexcept KeyError as error:\n    raise ValueError('no w') from error",
+            "no w",
+        ),
+    ],
+)
+def test_the_last_words_of_a_script_are_those_that_explain(script, says):
+    with pytest.raises(torchrun.ScriptError, match=f"{says}$"):
+        torchrun.report("ring", script, processes=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("bandwidth", 0.0), ("bandwidth", np.nan), ("latency", -1.0), ("compute", np.inf)],
+)
+def test_a_step_of_impossible_numbers_is_refused(name, value):
+    given = {"compute": np.ones(2), "latency": np.ones(2), "bandwidth": np.ones(2)}
+    given[name] = np.array([1.0, value])
+    with pytest.raises(ValueError, match=name):
+        step_seconds(given["compute"], 1.0, given["latency"], given["bandwidth"])
+    with pytest.raises(ValueError, match="n_bytes"):
+        step_seconds(np.ones(2), -1.0, np.ones(2), np.ones(2))
+
+
+def test_a_script_without_end_is_ended_and_leaves_no_process(tmp_path):
     script = (
         f"import os, time\nopen({str(tmp_path)!r} + '/' + str(os.getpid()), 'w')\ntime.sleep(600)"
     )
     start = time.monotonic()
-    found = torchrun.report("ring", script, processes=2, seconds=20)
-    assert found == torchrun.stored()["ring"] and time.monotonic() - start < 150
-    assert "2 processes could not run here (not done after 20 s): stored" in capsys.readouterr().out
+    with pytest.raises(torchrun.ScriptError, match="not done after 20 s: does one wait"):
+        torchrun.report("ring", script, processes=2, seconds=20)
+    assert time.monotonic() - start < 150
     pids = [int(path.name) for path in tmp_path.iterdir()]
     if not pids:
         pytest.skip("on this busy machine no process had begun after 20 s")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from course_utils.arguments import named_errors
-from course_utils.shapes import expect_finite, expect_shapes
+from course_utils.shapes import expect_shapes
 
 
 def ring(x: np.ndarray, rank: int, p: int) -> Generator[np.ndarray, Any, np.ndarray]:
@@ -73,6 +73,21 @@ def finish(process: Generator[Any, Any, np.ndarray], piece: np.ndarray | None) -
     raise ValueError("process must have one piece left to take, got one that sends on")
 
 
+def expect_times(
+    *, compute: np.ndarray, n_bytes: float, latency: np.ndarray, bandwidth: np.ndarray
+) -> None:
+    """Check what a step is made of: finite numbers, bandwidths above 0, all else at least 0.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+    if not np.all((bandwidth > 0) & np.isfinite(bandwidth)):
+        raise ValueError(f"bandwidth must be above 0 and finite, got {bandwidth}")
+    for name, value in (("compute", compute), ("n_bytes", n_bytes), ("latency", latency)):
+        if not np.all(np.greater_equal(value, 0) & np.isfinite(value)):
+            raise ValueError(f"{name} must be at least 0 and finite, got {value}")
+
+
 def step_seconds(
     compute: np.ndarray, n_bytes: float, latency: np.ndarray, bandwidth: np.ndarray
 ) -> np.ndarray:
@@ -92,11 +107,11 @@ def step_seconds(
         (p,), seconds since the step began.
 
     Raises:
-        ValueError: the shapes differ, or a number is not finite.
+        ValueError: the shapes differ, or a number is not finite or out of its range.
     """
     expect_shapes("p, p, p", compute=compute, latency=latency, bandwidth=bandwidth)
-    expect_finite(bandwidth=bandwidth)
-    p, clock = len(compute), compute
+    expect_times(compute=compute, n_bytes=n_bytes, latency=latency, bandwidth=bandwidth)
+    p, clock = len(compute), compute.astype(float)
     sending = n_bytes / p / bandwidth  # (p,) seconds that a piece keeps each link busy
     for _ in range(2 * (p - 1)):
         arrival = np.roll(clock + latency + sending, 1)  # from the left neighbour

@@ -35,20 +35,21 @@ def report(name: str, script: str, *, processes: int = 2, seconds: float = 300) 
 
     with one thread a process. The processes talk to each other on this machine alone.
 
-    Where processes cannot be started, or do not end in time, one line says so, and the report that
-    is stored with the course under this name is returned in its place.
+    Where processes cannot be started, one line says so, and the report that is stored with the
+    course under this name is returned in its place.
 
     Args:
         name: of the stored report. script: Python, as text.
         processes: how many, at least 1. seconds: that they may take, above 0.
 
     Raises:
-        ScriptError: the script ended with an error, or its last line is not JSON.
+        ScriptError: the script ended with an error, or did not end in time, or its last line is not
+            JSON.
         ValueError: an argument is out of its range.
     """
     expect_whole("processes", processes, 1)
-    if not seconds > 0:
-        raise ValueError(f"seconds must be above 0, got {seconds}")
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"seconds must be above 0 and finite, got {seconds}")
     problem = why_not()
     if not problem:
         with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +107,8 @@ def _run(path: Path, processes: int, seconds: float) -> tuple[str, str]:
     except OSError as error:
         return "", str(error)
     except subprocess.TimeoutExpired:
-        return "", f"not done after {seconds:g} s"
+        waits = "does one wait for a message that none sends?"
+        raise ScriptError(f"the script was not done after {seconds:g} s: {waits}") from None
     if started.returncode:
         raise ScriptError("\n".join(_last_words(said.splitlines())))
     return printed, ""
@@ -146,11 +148,21 @@ def _environment() -> dict[str, str]:
 
 
 def _last_words(lines: Sequence[str], n: int = 12) -> list[str]:
-    """The last lines of the first traceback, which torchrun's own report follows."""
-    ends = [i for i, line in enumerate(lines) if line.startswith("[rank") and "Error" in line]
-    ends += [i for i, line in enumerate(lines) if line[:1].isalpha() and "Error" in line[:60]]
-    end = min(ends) + 1 if ends else len(lines)
-    return list(lines[max(0, end - n) : end])
+    """What the first process that failed said last; torchrun's own report follows it.
+
+    It is the last of its tracebacks: of chained errors, the one that explains.
+    """
+    mine: list[str] = []
+    for line in lines:
+        rank, mark, text = line.partition("]: ")
+        if mark and rank.startswith("[rank"):
+            if mine and not line.startswith(mine[0].partition("]: ")[0]):
+                continue
+            mine.append(line)
+    if not mine:  # no rank in front: up to torchrun's own first words
+        own = [i for i, line in enumerate(lines) if "torch.distributed.elastic" in line]
+        mine = [line for line in lines[: own[0] if own else len(lines)] if line.strip()]
+    return mine[-n:]
 
 
 named_errors(globals())

@@ -176,6 +176,17 @@ def _up(value: float) -> float:
     return np.floor(value + 0.5)
 
 
+def _down(value: float) -> float:
+    return np.ceil(value - 0.5)
+
+
+def _from_the_first(x: np.ndarray, bits: int) -> float:
+    total = float(x[0])
+    for value in x[1:]:
+        total = _places(total + value, bits)
+    return total
+
+
 def _in_order(order: Any) -> tuple[Any]:
     return (lambda x, bits: running_sum(order(x), bits),)
 
@@ -189,6 +200,9 @@ EXERCISE_3 = Exercise(
         {"x": np.random.default_rng(223).random(300) + 0.01, "bits": 11},
         {"x": np.geomspace(30, 0.01, 60), "bits": 6},
         {"x": np.array([6.0, 3.0, 2.0, 0.5, 0.25]), "bits": 3},
+        {"x": np.array([1.0, 3 / 256]), "bits": 8},  # a tie that goes up
+        {"x": np.array([1.003]), "bits": 8},
+        {"x": np.array([2.0**24] + [1.0] * 100), "bits": 30},  # more digits than float32 has
     ],
     mistakes=(
         Mistake(
@@ -207,6 +221,14 @@ EXERCISE_3 = Exercise(
             "up where two are equally near. The even one is asked for: up each time, the sums"
             " drift.",
             (lambda x, bits: _running(x, bits, _up),),
+        ),
+        Mistake(
+            "down where two are equally near. The even one is asked for.",
+            (lambda x, bits: _running(x, bits, _down),),
+        ),
+        Mistake(
+            "the first sum is 0 + x[0], and is rounded as well.",
+            (lambda x, bits: _from_the_first(x, bits),),
         ),
         Mistake(
             "binary places after the point. Significant digits begin with the first one, wherever"
@@ -323,6 +345,8 @@ EXERCISE_5 = Exercise(
         {"layers": list(_LAYERS), "p": 7, "shard": "nothing"},
         {"layers": list(_LAYERS), "p": 1024, "shard": "all"},
         {"layers": [7] * 40, "p": 8, "shard": "means"},
+        {"layers": [5, 2], "p": 3, "shard": "means"},
+        {"layers": [5, 2], "p": 3, "shard": "all"},
     ],
     mistakes=(
         Mistake(
@@ -361,6 +385,10 @@ EXERCISE_5 = Exercise(
         Mistake(
             "that is half precision: a float32 has 4 bytes.",
             (lambda layers, p, shard: bytes_held(layers, p, shard) / 2,),
+        ),
+        Mistake(
+            "whole bytes. Divided parts need not come out whole: divide with /.",
+            (lambda layers, p, shard: float(bytes_held(layers, p, shard) // 1),),
         ),
         Mistake(
             "all layers whole at once. Each is thrown away when it has computed: take the largest.",
