@@ -160,7 +160,7 @@ def _last_words(lines: Sequence[str], n: int = 12) -> list[str]:
                 continue
             mine.append(line)
     if not mine:  # no rank in front: up to torchrun's own first words
-        own = [i for i, line in enumerate(lines) if "torch.distributed.elastic" in line]
+        own = [i for i, line in enumerate(lines) if "torch/distributed/elastic" in line]
         mine = [line for line in lines[: own[0] if own else len(lines)] if line.strip()]
     return mine[-n:]
 

@@ -132,7 +132,7 @@ MISTAKES = [
     Mistake(
         "messages for free",
         "cluster",
-        "return step_seconds(np.full(p, busy), n_bytes, latency, bandwidth).max()",
+        "return step_seconds(np.full(p, busy), sent * n_bytes, latency, bandwidth).max()",
         "return step_seconds(np.full(p, busy), 0.0, 0 * latency, bandwidth).max()",
         ("128 in all: both are fastest", "8 192 in all: both on eight"),
     ),
