@@ -101,10 +101,25 @@ def test_training_in_any_precision_leaves_the_precision_as_it_was(images):
     assert evaluate(VAE(), negative_elbo, images[:8]) > 0
 
 
+def test_images_in_files_are_trained_on_as_those_in_memory(images):
+    with runtime.threads(1):
+        memory, files = bench.from_files(np.tile(images, (16, 1)), 3)
+    assert memory.loss < 0.6 * 784 * np.log(2) and abs(files.loss / memory.loss - 1) < 0.05
+    assert files.seconds > 0 and memory.seconds > 0
+
+
 def test_growth_reports_seconds_and_megabytes(capsys):
     bench.grow(256)
     seconds, megabytes = map(float, capsys.readouterr().out.split())
     assert seconds > 0 and 50 < megabytes < 10_000
+
+
+def test_an_evaluation_reports_seconds_and_megabytes(capsys, monkeypatch):
+    for name, (_, evaluation) in bench.JUDGES.items():
+        monkeypatch.setitem(bench.JUDGES, name, (70, evaluation))
+        bench.judge(name)
+        seconds, megabytes = map(float, capsys.readouterr().out.split()[-2:])
+        assert seconds > 0 and megabytes >= 0
 
 
 def test_units_that_died_leave_denormal_means_and_none_are_there_at_the_start(images):

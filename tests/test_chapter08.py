@@ -61,6 +61,23 @@ def test_a_right_answer_by_another_road_passes(number, answer, capsys):
     assert capsys.readouterr().out.startswith("✓")
 
 
+@pytest.mark.parametrize("end", [0, -1])
+@pytest.mark.parametrize("n_halvings", [8, 12, 16])
+def test_a_search_for_the_collision_that_ends_too_early_is_told_so(n_halvings, end, capsys):
+    def halve(code, bracket):
+        low, high = bracket
+        for _ in range(n_halvings):
+            mid = (low + high) / 2
+            same_sign = (code(low) - code(low + np.pi)) * (code(mid) - code(mid + np.pi)) > 0
+            low, high = (mid, high) if same_sign else (low, mid)
+        return (low, high)[end]
+
+    check("08.1", halve)
+    assert "the search ends too early" in capsys.readouterr().out
+    check("08.1", lambda code, bracket: 0.0)
+    assert "the search ends too early" not in capsys.readouterr().out
+
+
 def test_a_wild_curve_must_not_depend_on_the_other_points(capsys):
     check("08.5", lambda t, d: zigzag(t, d) + np.arange(len(t))[:, None])
     assert "points that depend on their own t alone" in capsys.readouterr().out

@@ -288,37 +288,28 @@ def grey(n=60):
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     train = partial(recipe_iwae.train, SMALL, grey(), sizes=(784, 8, 3), progress=False)
-    whole, stages = train()
-    assert [(s["samples"], s["epochs"]) for s in stages] == [(1, 2), (3, 2)]
-    fit, calls = recipe_iwae.training.fit, []
+    whole, told = train()
+    assert [(s["samples"], s["epochs"]) for s in told] == [(1, 2), (3, 2)]
+    bound, calls = recipe_iwae.drawn_bound, []
 
     def stopped(*args, **options):
-        calls.append(options["seed"])
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return fit(*args, **options)
+        calls.append(options["samples"])
+        if len(calls) == 2:
+            raise KeyboardInterrupt  # in the second stage, after its first epoch
+        return bound(*args, **options)
 
-    monkeypatch.setattr(recipe_iwae.training, "fit", stopped)
+    monkeypatch.setattr(recipe_iwae, "drawn_bound", stopped)
     with pytest.raises(KeyboardInterrupt):
-        train(state=tmp_path / "state.pt")
-    resumed, stages = train(state=tmp_path / "state.pt")
-    assert len(set(calls)) == 4 and len(calls) == 5  # the third epoch was asked for twice
-    assert [s["epochs"] for s in stages] == [2, 2] and not list(tmp_path.glob("*.part"))
+        train(folder=tmp_path)
+    monkeypatch.setattr(recipe_iwae, "drawn_bound", bound)
+    resumed, told_again = train(folder=tmp_path)
+    assert [s["train_loss"] for s in told_again] == [s["train_loss"] for s in told]
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
-def test_the_state_of_another_plan_is_not_taken(tmp_path):
-    state, options = tmp_path / "state.pt", {"sizes": (784, 8, 3), "progress": False}
-    recipe_iwae.train(SMALL, grey(), state=state, **options)
-    fresh, _ = recipe_iwae.train(SMALL[:1], grey(), **options)
-    other, _ = recipe_iwae.train(SMALL[:1], grey(), state=state, **options)
-    for a, b in zip(fresh.parameters(), other.parameters(), strict=True):
-        assert torch.equal(a, b)
-
-
-def test_the_step_size_falls_by_equal_factors_from_stage_to_stage():
-    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+def test_the_step_size_falls_by_equal_factors_to_the_last_one():
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1e-2)
     schedule = recipe_iwae.falling(optimizer, 4, first=1e-2, last=1e-4)
     rates = []
     for _ in range(4):
@@ -329,9 +320,7 @@ def test_the_step_size_falls_by_equal_factors_from_stage_to_stage():
     assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
 
 
-def test_the_loss_of_an_epoch_is_that_of_its_stage():
-    from course_utils.vae import negative_elbo
-
+def test_the_loss_of_a_stage_draws_the_pixels_and_is_its_bound():
     torch.manual_seed(0)
     model, x = VAE(784, 8, 3), (grey(5) > 0.3).float()  # zeros and ones stay what they are
 
@@ -341,12 +330,13 @@ def test_the_loss_of_an_epoch_is_that_of_its_stage():
         return generator
 
     with torch.no_grad():
-        for samples, wanted in (
-            (1, negative_elbo(model, x, after_pixels(), beta=0.5)),
-            (6, negative_iwae(model, x, after_pixels(), samples=6)),
-        ):
-            value = recipe_iwae.loss_of(samples, 0.5)(model, x, noise(4))
-            torch.testing.assert_close(value, wanted)
+        loss = recipe_iwae.loss_of(Stage(6, 1, 1e-3, 1e-3), 10)
+        wanted = negative_iwae(model, x, after_pixels(), samples=6)
+        torch.testing.assert_close(loss(model, x, noise(4)), wanted)
+        shades = [loss(model, 0 * x + 0.5, noise(seed)).item() for seed in (1, 2)]
+    assert shades[0] != shades[1]
+    first = recipe_iwae.loss_of(Stage(1, 1, 1e-3, 1e-3), 10)
+    assert isinstance(first, recipe_iwae.recipe.FreshAndWarmedUp) and first.steps == 5
 
 
 def test_the_yardstick_holds_chains_beside_plain_draws():
@@ -358,15 +348,31 @@ def test_the_yardstick_holds_chains_beside_plain_draws():
 
 
 def test_the_stored_numbers_come_from_this_code_and_keep_their_promise():
-    run = recipe_iwae.stored()
-    assert run["code"] == recipe_iwae.code_hash(), "run python -m course_utils.recipe_iwae again"
+    run, again = recipe_iwae.stored(), "run python -m course_utils.recipe_iwae again"
+    assert recipe_iwae.fingerprint() == pytest.approx(run["fingerprint"], rel=1e-3), again
+    assert run["seed"] == recipe_iwae.SEED
     assert run["bound"] > run["elbo"] and abs(run["elbo"] + run["rate"] + run["distortion"]) < 0.01
-    assert run["seconds"] == pytest.approx(sum(s["seconds"] for s in run["stages"]), abs=3)
+    assert run["seconds"] == sum(s["seconds"] for s in run["stages"])
     if run["small"]:
         pytest.skip("the numbers are those of a trial: the strong run is still to be made")
-    assert [s["epochs"] for s in run["stages"]] == [s.epochs for s in recipe_iwae.STAGES]
+    assert run["plan"] == [list(stage) for stage in recipe_iwae.STAGES], again
     assert run["n_test"] == 10_000 and run["samples"] == recipe_iwae.SAMPLES
     assert run["bound"] >= -84.8 and run["yardstick"]["n"] == recipe_iwae.N_ANNEALED
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "other"),
+    [
+        (recipe_iwae.iwae, "negative_dreg", negative_iwae),
+        (recipe_iwae, "WARM_UP", 0.01),
+        (recipe_iwae, "falling", lambda o, n, **rates: torch.optim.lr_scheduler.ConstantLR(o, 1)),
+        (recipe_iwae.annealed, "FIRST_SIZE", 0.6),
+    ],
+)
+def test_a_change_of_what_a_run_does_changes_its_fingerprint(monkeypatch, place, name, other):
+    before = recipe_iwae.stored()["fingerprint"]
+    monkeypatch.setattr(place, name, other)
+    assert recipe_iwae.fingerprint() != pytest.approx(before, rel=1e-3)
 
 
 # The exercises, by other roads -------------------------------------------------------------------

@@ -57,7 +57,7 @@ DEFAULTS = {
         "importances": {"seed": 0},
     },
     "training": {
-        "History": {"best_epoch": 0, "restored": False, "seconds": 0.0},
+        "History": {"best_epoch": 0, "restored": False, "seconds": 0.0, "precision": "highest"},
         "History.plot": {"label": "loss"},
         "fit": {
             "epochs": 10,
@@ -65,6 +65,7 @@ DEFAULTS = {
             "rate": 1e-3,
             "seed": 0,
             "precision": "highest",
+            "timeout": 300.0,
             "progress": True,
         },
         "evaluate": {"batch_size": 1000, "seed": 0},
@@ -78,7 +79,7 @@ DEFAULTS = {
 
 # No defaults that are numbers, texts or truth values.
 NONE = ("gaussians", "vae.dense", "vae.small", "vae.weights", "numpy_nn.layers", "numpy_nn.losses")
-NONE += ("autoencoders.denoising", "iwae")
+NONE += ("autoencoders.denoising", "iwae", "precision")
 IN_NUMPY = ("numpy_", "gaussians", "manifold", "disentanglement", "exercises", "plots")
 
 

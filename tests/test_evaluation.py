@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from course_utils import data, gaussians
@@ -15,6 +16,7 @@ from course_utils.evaluation import (
     active_units,
     elbo,
     evaluating,
+    image_noise,
     importance_weighted_bound,
     log_importance_weights,
     posteriors,
@@ -110,6 +112,30 @@ def test_the_number_of_rows_changes_the_bound_only_by_rounding(rows):
     whole = importance_weighted_bound(vae(), IMAGES, samples=20, seed=3)
     parts = importance_weighted_bound(vae(), IMAGES, samples=20, seed=3, rows=rows)
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("pair", [(1, 1), (1, 16), (3, 5), (4, 4), (7, 20), (50, 3)])
+def test_noise_is_the_same_in_whatever_parts_and_standard_normal(pair):
+    whole = image_noise((600, *pair), torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    parts = [image_noise((n, *pair), generator) for n in (1, 2, 97, 500)]
+    assert whole.shape == (600, *pair) and torch.equal(torch.cat(parts), whole)
+    assert stats.kstest(whole.flatten()[:20_000].numpy(), "norm").pvalue > 1e-3
+    assert len(whole.unique()) > 0.999 * whole.numel()
+
+
+@pytest.mark.parametrize(("pair", "numbers"), [((1, 5), 16), ((4, 4), 16), ((3, 6), 32)])
+def test_noise_takes_whole_blocks_of_16_and_no_more(pair, numbers):
+    ours, theirs = (torch.Generator().manual_seed(1) for _ in range(2))
+    image_noise((2, *pair), ours)
+    torch.randn(2, numbers, generator=theirs)
+    assert torch.equal(ours.get_state(), theirs.get_state())
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 5, 6), (0, 4, 5), (3, 0, 5), (3, 4, 0)])
+def test_noise_of_another_shape_is_named(shape):
+    with pytest.raises(ValueError, match="shape must hold three lengths of at least 1, got"):
+        image_noise(shape, torch.Generator())
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50, 10**6])

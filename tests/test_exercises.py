@@ -305,6 +305,20 @@ def test_descriptions_are_one_short_line():
         assert "\n" not in describe(value) and len(describe(value)) <= 201
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (-0.0, "0"),
+        (np.float32(-0.0), "0"),
+        (np.array(-0.0), "0"),
+        (np.array([-0.0, -0.5]), "[ 0. , -0.5]"),
+        (np.full(20, -0.0), "array of shape (20,), first numbers 0, 0, 0"),
+    ],
+)
+def test_a_zero_is_shown_without_a_sign(value, shown):
+    assert describe(value) == shown
+
+
 def test_grading_leaves_the_exercise_as_it_was():
     exercise = answers.find("01.2")
     first = grade(exercise, exercise.solution)

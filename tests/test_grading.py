@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from course_utils import exercises
+import course_utils.exercises as exercises
 from course_utils.exercises import answers, check, limits
 from course_utils.exercises.fresh import fresh
 from course_utils.exercises.grading import (
@@ -32,6 +32,7 @@ from course_utils.exercises.values import apart, as_array, has_nan
 CHAPTERS = [
     m.name for m in pkgutil.iter_modules(exercises.__path__) if m.name.startswith("chapter")
 ]
+
 HAS_ALARM = hasattr(signal, "setitimer")
 needs_alarm = pytest.mark.skipif(not HAS_ALARM, reason="no signal ends code on Windows")
 
@@ -750,10 +751,41 @@ def documented_constant(x):
     return 3
 
 
+def constant(x):
+    return 3
+
+
+def bare(x): ...
+
+
 def test_a_stub_is_one_with_a_docstring_too_and_a_constant_is_an_answer():
     made = exercise(lambda x: 3)
     assert grade(made, (documented,)).status == "not attempted"
+    assert grade(made, (bare,)).status == "not attempted"
     assert grade(made, (documented_constant,)).status == "right"
+    assert grade(made, (constant,)).status == "right"
+
+
+def test_dots_that_come_back_are_not_attempted_alone_or_among_others():
+    made = exercise(lambda x: (x, 2 * x))
+
+    def began(x):
+        return x, ...
+
+    def began_with_a_line(x):
+        x = 2 * x
+        return ...
+
+    for answer in (began, began_with_a_line):
+        assert grade(made, (answer,)).status == "not attempted"
+
+
+def test_what_must_come_again_is_compared_with_what_came_for_that_case():
+    made = exercise(lambda x: x, cases=({"x": 1.0}, {"x": 2.0}), judge=lambda case, came: None)
+    made = dataclasses.replace(made, same_again="the same numbers")
+    assert grade(made, (lambda x: x,)).status == "right"
+    draw = np.random.default_rng(0).random
+    assert "the same numbers" in wrong_lines(made, lambda x: x + draw())
 
 
 def test_one_stub_among_two_parts_is_not_attempted():
@@ -776,7 +808,20 @@ def test_a_mistake_that_raises_on_a_later_case_gets_its_hint():
         exercise(lambda x: x, cases=({"x": 1.0}, {"x": 2.0})),
         mistakes=(Mistake("seven, then a division by zero.", (mistake,)),),
     )
-    assert "Known mistake: seven" in wrong_lines(made, lambda x: 7 if x == 1 else 1 / (x - 2))
+    lines = wrong_lines(made, mistake)
+    assert "Known mistake: seven" in lines
+
+
+def test_a_mistake_that_raises_on_the_first_case_gets_its_hint():
+    def mistake(x):
+        return 1 / (x - 2)
+
+    made = dataclasses.replace(
+        exercise(lambda x: x, cases=({"x": 2.0}, {"x": 3.0})),
+        mistakes=(Mistake("a division by zero.", (mistake,)),),
+    )
+    lines = wrong_lines(made, mistake)  # they quote the line of the answer that raises
+    assert "Known mistake: a division" in lines
 
 
 def test_an_answer_that_does_not_end_on_a_later_case_gets_no_hint(short):

@@ -6,16 +6,40 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from course_utils import recipe, vae  # noqa: E402
-from course_utils.recipe import Recipe, _bare_source, fresh_and_warmed_up  # noqa: E402
+from course_utils import evaluation, recipe, vae  # noqa: E402
+from course_utils.recipe import FreshAndWarmedUp, Recipe  # noqa: E402
 
 SMALL = Recipe(epochs=3, sizes=(784, 16, 16, 4), batch_size=32)
 
 
-def test_the_stored_numbers_come_from_this_code_and_this_seed():
-    stored = recipe.stored()
+def test_the_stored_numbers_come_from_this_code_these_plans_and_this_seed():
+    stored, again = recipe.stored(), "run python -m course_utils.recipe again"
     assert stored["seed"] == recipe.SEED
-    assert stored["code"] == recipe.code_hash(), "run python -m course_utils.recipe again"
+    for name, plan in recipe.RECIPES.items():
+        assert stored[name]["plan"] == json.loads(json.dumps(plan)), again
+    assert recipe.fingerprint() == pytest.approx(stored["fingerprint"], rel=1e-4), again
+
+
+def _never_warm(steps):
+    return FreshAndWarmedUp(1)
+
+
+def _steady(optimizer, steps, *, rate):
+    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1, total_iters=1)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "other"),
+    [
+        (recipe, "FreshAndWarmedUp", _never_warm),
+        (recipe, "one_cycle", _steady),
+        (vae, "negative_elbo", lambda *args, beta: vae.elbo.negative_elbo(*args)),
+        (evaluation, "log_importance_weights", lambda *args: torch.zeros(len(args[1]), 1)),
+    ],
+)
+def test_a_change_of_what_a_run_does_changes_its_fingerprint(monkeypatch, place, name, other):
+    monkeypatch.setattr(place, name, other)
+    assert recipe.fingerprint() != pytest.approx(recipe.stored()["fingerprint"], rel=1e-4)
 
 
 @pytest.mark.parametrize(("name", "seconds", "nats"), [("short", 180, 88.0), ("long", 600, 86.7)])
@@ -47,7 +71,7 @@ def test_a_small_run_trains_and_is_the_same_twice():
 def test_the_weight_of_the_kl_rises_from_zero_to_one_and_the_pixels_are_drawn():
     torch.manual_seed(0)
     model, x = vae.VAE(784, 8, 4), (torch.rand(20, 784) > 0.5).float()  # zeros and ones stay
-    loss = fresh_and_warmed_up(2)
+    loss = FreshAndWarmedUp(2)
     with torch.no_grad():
         for beta in (0.0, 0.5, 1.0, 1.0):
             generator = torch.Generator().manual_seed(7)
@@ -58,23 +82,3 @@ def test_the_weight_of_the_kl_rises_from_zero_to_one_and_the_pixels_are_drawn():
         generator = torch.Generator().manual_seed(1)
         grey = [loss(model, 0 * x + 0.5, generator).item() for _ in range(2)]
     assert grey[0] != grey[1]
-
-
-def test_the_hash_is_of_what_the_code_does():
-    def one():
-        """Say something."""
-        return 1 + 1
-
-    def two():
-        """Say something else,
-
-        at length.
-        """
-        # why
-        return 1 + 1  # two
-
-    def three():
-        return 1 + 2
-
-    bare = [_bare_source(f).partition("\n")[2] for f in (one, two, three)]
-    assert bare[0] == bare[1] != bare[2]

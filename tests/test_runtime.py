@@ -74,7 +74,7 @@ def test_reduced_precision_is_for_machines_that_have_it(monkeypatch):
     for capabilities, expected in (
         ({"avx512_f": True}, "highest"),
         ({"amx_bf16": True}, "medium"),
-        ({"avx512_bf16": True}, "highest"),
+        ({"avx512_bf16": True}, "bfloat16"),
     ):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda c=capabilities: c, raising=False)
         assert runtime.fast_precision() == expected

@@ -15,7 +15,8 @@ from course_utils import numpy_nn, runtime, training
 from course_utils.autoencoders import Autoencoder, cross_entropy_loss, squared_error_loss
 from course_utils.autoencoders.vanilla import load_layers, mlp
 from course_utils.plots import COLORS
-from course_utils.training import History, clear_denormals, evaluate, fit, matmul_precision
+from course_utils.precision import products
+from course_utils.training import History, clear_denormals, evaluate, fit
 
 
 def images(n=50, d=6, seed=1):
@@ -291,8 +292,8 @@ def test_fit_computes_in_the_precision_asked_for_and_a_check_after_it_does_not(m
         inside.append(torch.get_float32_matmul_precision())
         return squared_error_loss(net, x)
 
-    quiet(model(), loss, images(), epochs=1, precision="fast")
-    quiet(model(), loss, images(), epochs=1, precision="high")
+    assert quiet(model(), loss, images(), epochs=1, precision="fast").precision == "medium"
+    assert quiet(model(), loss, images(), epochs=1, precision="high").precision == "high"
     assert set(inside) == {"medium", "high"} and torch.get_float32_matmul_precision() == before
     with pytest.raises(ValueError, match="precision must be"):
         quiet(model(), loss, images(), epochs=1, precision="low")
@@ -313,7 +314,7 @@ def test_a_gpu_trains_as_the_cpu_does_and_twice_alike_where_asked():
 def test_precision_is_restored_also_after_an_error():
     before = torch.get_float32_matmul_precision()
     inside = []
-    with pytest.raises(KeyError), matmul_precision("medium"):
+    with pytest.raises(KeyError), products(model(), "medium"):
         inside.append(torch.get_float32_matmul_precision())
         raise KeyError
     assert inside == ["medium"] and torch.get_float32_matmul_precision() == before

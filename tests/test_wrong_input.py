@@ -39,7 +39,12 @@ ELSEWHERE = {
     "recipe": "trains for minutes: tests/test_recipe.py",
     "recipe_iwae": "trains for an hour: tests/test_chapter19.py",
     "rows": "takes everything on purpose: tests/test_rows.py",
+    "torchrun": "starts processes: tests/test_chapter22.py",
     "streaming": "takes everything on purpose: tests/test_streaming.py",
+    "checkpoints": "takes what fit keeps: tests/test_checkpoints.py",
+    "parallel": "takes what fit takes, on several processes: tests/test_distributed.py",
+    "processes": "takes the environment: tests/test_distributed.py",
+    "shards": "takes a folder: tests/test_shards.py",
     "requirements": "reads the project's own file",
     "verify": "tests/test_verify.py",
     "arguments": "what the errors are made with: this file",
@@ -112,6 +117,12 @@ def mean_of_squares(model, x, generator=None):
 
 def axes():
     return plt.figure().subplots()
+
+
+def ring_of_one():
+    from course_utils.cluster import ring
+
+    return ring(a(4), 0, 1)
 
 
 def one_step(params, gradients, state=None):
@@ -206,6 +217,11 @@ CALLS = {
     ),
     "manifold.levina_bickel": lambda: dict(distances=spread(5, 3)),
     "manifold.two_nn": lambda: dict(distances=spread(9, 3), discard=0.1),
+    # ---- cluster
+    "cluster.ring": lambda: dict(x=a(5), rank=1, p=2),
+    "cluster.ring_all_reduce": lambda: dict(arrays=a(3, 4)),
+    "cluster.finish": lambda: dict(process=ring_of_one(), piece=None),
+    "cluster.step_seconds": lambda: dict(compute=a(3), n_bytes=2.0, latency=a(3), bandwidth=a(3)),
     # ---- disentanglement
     "disentanglement.into_bins": lambda: dict(values=a(9, 2), bins=3),
     "disentanglement.entropies": lambda: dict(values=a(9, 2), bins=3),
@@ -259,6 +275,7 @@ CALLS = {
     "evaluation.log_importance_weights": lambda: dict(
         model=small_vae(), x=t(4, 6), mu=t(4, 2), logvar=t(4, 2), eps=t(4, 3, 2)
     ),
+    "evaluation.image_noise": lambda: dict(shape=(3, 2, 5), generator=noise()),
     "evaluation.importance_weighted_bound": lambda: dict(
         model=small_vae(), x=a(4, 6), samples=3, seed=1, rows=5
     ),
@@ -277,12 +294,13 @@ CALLS = {
         patience=2,
         seed=1,
         max_bytes=400,
+        timeout=60.0,
         progress=False,
     ),
     "training.evaluate": lambda: dict(
         model=plain(), loss=mean_of_squares, x=a(4, 6), batch_size=3, seed=1, max_bytes=90
     ),
-    "training.matmul_precision": lambda: dict(precision="high"),
+    "precision.products": lambda: dict(model=torch.nn.Linear(2, 2), precision="high"),
     "training.clear_denormals": lambda: dict(
         optimizer=torch.optim.Adam(plain().parameters(), lr=0.1)
     ),
@@ -496,6 +514,8 @@ EXCEPT = {
     "TiedAutoencoder.forward x inf": "the limit of a sigmoid",
     "log_prob logits inf": "the limit of a sigmoid; infinite where that is impossible",
     "History.plot label a number": "an axis may have a number for its name",
+    "cluster.ring ": "a generator; what it was given shows when its first piece is taken",
+    "cluster.finish": "takes such a generator",
     "contractive_loss weight inf": "makes a loss; fit stops at its first value",
 }
 

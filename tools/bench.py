@@ -4,8 +4,8 @@ python tools/bench.py [EPOCHS]    both, alternating, on the same model, batch si
 
 The rows of the first table add one change after another to the tutorial's loop. All train the VAE
 784-400-20 of chapter 13 with batches of 128, on MNIST where it is there, else on stroke digits.
-The second table holds what they can be measured by: the matrix products of an epoch with nothing
-around them, and the same training in JAX, where it is installed.
+The second table holds what they can be measured by: products that are rounded, the matrix products
+of an epoch with nothing around them, and the same training in JAX, where it is installed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 
 from course_utils import data, runtime
+from course_utils.diagnosis import diagnose
+from course_utils.evaluation import elbo, importance_weighted_bound
 from course_utils.numpy_nn import (
     adam_step,
     batches,
@@ -125,10 +128,10 @@ def epoch_of(
     return time.perf_counter() - start
 
 
-def with_fit(x: Tensor) -> tuple[nn.Module, Callable[[], float]]:
-    """Train with the course's loop."""
+def with_fit(x: Tensor, precision: str) -> tuple[nn.Module, Callable[[], float]]:
+    """Train with the course's loop, in this precision."""
     model, optimizer = fresh(fused=True)
-    options: dict[str, Any] = {"optimizer": optimizer, "device": "cpu", "precision": "fast"}
+    options: dict[str, Any] = {"optimizer": optimizer, "device": "cpu", "precision": precision}
     seeds = iter(range(1_000))
 
     def one_epoch() -> float:
@@ -172,7 +175,7 @@ def ladder(x: np.ndarray) -> list[tuple[str, Way]]:
         ("and a fused optimiser", fused),
         ("and one reading an epoch", one_reading),
         ("and no denormal numbers", partial(one_reading, denormals=False)),
-        ("course_utils.training.fit", partial(with_fit, resident)),
+        ("course_utils.training.fit", partial(with_fit, resident, "highest")),
     ]
 
 
@@ -201,12 +204,13 @@ def products(n: int, dtype: torch.dtype) -> float:
 
 
 def limits(x: np.ndarray) -> list[tuple[str, Way]]:
-    """Name what the ways to train are measured by: products with nothing else, and a rival."""
+    """Name what the ways to train are measured by: rivals, and products with nothing else."""
 
     def alone(dtype: torch.dtype) -> tuple[None, Callable[[], float]]:
         return None, partial(products, len(x), dtype)
 
     found: list[tuple[str, Way]] = [
+        ('fit with precision="fast"', partial(with_fit, torch.from_numpy(x), "fast")),
         ("the float32 products alone", partial(alone, torch.float32)),
         ("the bfloat16 products alone", partial(alone, torch.bfloat16)),
     ]
@@ -321,6 +325,30 @@ def dead_units(x: np.ndarray, epochs: int) -> tuple[int, float]:
     return int((~torch.stack(on).any(dim=0)).sum()), float(denormal.float().mean())
 
 
+# ---- images in files ---------------------------------------------------------------------------
+
+
+def from_files(x: np.ndarray, epochs: int) -> list[Row]:
+    """Train in turns on images in memory and in ten files, of which a tenth may be in memory."""
+    resident, bound = torch.from_numpy(x), x.nbytes // 10
+    with TemporaryDirectory() as folder:
+        for i, rows in enumerate(np.array_split(x, 10)):
+            np.save(f"{folder}/{i}.npy", rows)
+        places = {"in one tensor": (resident, None), "in ten files": (folder, bound)}
+        runs = {name: fresh(fused=True) for name in places}
+        seconds: dict[str, list[float]] = {name: [] for name in places}
+        for epoch in range(epochs):
+            for name, (images, most) in places.items():
+                model, optimizer = runs[name]
+                options: dict[str, Any] = {"optimizer": optimizer, "max_bytes": most, "seed": epoch}
+                options |= {"epochs": 1, "device": "cpu", "progress": False, "precision": "fast"}
+                seconds[name].append(fit(model, negative_elbo, images, **options).seconds)
+    return [
+        Row(name, median(seconds[name]), evaluate(model, negative_elbo, resident))
+        for name, (model, _) in runs.items()
+    ]
+
+
 # ---- growth with the number of images ----------------------------------------------------------
 
 
@@ -354,6 +382,39 @@ def growth() -> list[tuple[int, float, float]]:
     return rows
 
 
+# ---- what an evaluation takes ------------------------------------------------------------------
+
+# By name: images, and what is done with them.
+JUDGES: dict[str, tuple[int, Callable[[nn.Module, Tensor], object]]] = {
+    "elbo, 10 draws an image": (10_000, partial(elbo, samples=10)),
+    "importance_weighted_bound, 500 draws": (
+        1_000,
+        partial(importance_weighted_bound, samples=500),
+    ),
+    "diagnose": (4_096, partial(diagnose, loss=negative_elbo)),
+}
+
+
+def judge(name: str) -> None:
+    """Print the seconds of an evaluation on random images, and the MB beside model and images."""
+    n, evaluation = JUDGES[name]
+    model, x = VAE(), torch.rand(n, 784, generator=torch.Generator().manual_seed(0))
+    evaluation(model, x[:64])  # what is loaded at the first call does not count
+    before, start = peak_megabytes(), time.perf_counter()
+    evaluation(model, x)
+    print(f"{time.perf_counter() - start} {peak_megabytes() - before}")
+
+
+def judged() -> list[tuple[str, int, float, float]]:
+    """Measure each evaluation in a process of its own: name, images, seconds, MB."""
+    rows = []
+    for name, (n, _) in JUDGES.items():
+        command = [sys.executable, __file__, "--judge", name]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        rows.append((name, n, float(said[-2]), float(said[-1])))
+    return rows
+
+
 def table(title: str, rows: list[Row], slowest: Row) -> str:
     """The rows as a table of Markdown; how many times as fast each is as the slowest."""
     lines = [f"| {title} | seconds an epoch | times as fast | held-out loss, nats |"]
@@ -370,6 +431,9 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--grow"]:
         grow(int(arguments[1]))
         return 0
+    if arguments[:1] == ["--judge"]:
+        judge(arguments[1])
+        return 0
     epochs = int(arguments[0]) if arguments else 5
     images = data.mnist(fallback=True)
     print(f"{images.name}, {len(images.x_train)} images, {epochs} epochs,", end=" ")
@@ -384,12 +448,18 @@ def main(arguments: list[str]) -> int:
     print("\n| part of a step | milliseconds |\n| --- | ---: |")
     for part, milliseconds in parts(images.x_train).items():
         print(f"| {part} | {milliseconds:.2f} |")
+    files = from_files(images.x_train, epochs)
+    print("\n" + table("images", files, files[-1]))
     dead, share = dead_units(images.x_train, 2)
     print(f"\nAfter two epochs {dead} of 400 hidden units are off for all images,", end=" ")
     print(f"and {share:.1%} of Adam's means of gradients are denormal.")
     print("\n| images | seconds an epoch | peak memory, MB |\n| ---: | ---: | ---: |")
     for n, seconds, megabytes in growth():
         print(f"| {n} | {seconds:.3f} | {megabytes:.0f} |")
+    print("\n| evaluation | images | seconds | memory beside them, MB |")
+    print("| --- | ---: | ---: | ---: |")
+    for name, n, seconds, megabytes in judged():
+        print(f"| {name} | {n} | {seconds:.1f} | {megabytes:.0f} |")
     return 0
 
 

@@ -2,28 +2,26 @@
 
 ``python -m course_utils.recipe`` trains it twice, for a short and for a long time, evaluates both
 on all test images and stores the numbers beside this package. Chapter 14 reads them with
-``stored``. Needs MNIST, two cores, and about twenty minutes.
+``stored``. Needs MNIST, two cores, and about twenty minutes. Under torchrun several processes
+share the batches, and one of them stores the numbers.
 """
 
 import argparse
-import ast
-import hashlib
-import inspect
-import itertools
 import json
-import textwrap
-from collections.abc import Callable
+import os
+import subprocess
+import sys
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from course_utils import data, evaluation, runtime, training, vae
+from course_utils import data, evaluation, processes, runtime, training, vae
 from course_utils.console import say
-from course_utils.vae.dense import hidden_layers
 
 SEED = 14
 SAMPLES = 500
@@ -35,31 +33,47 @@ class Recipe(NamedTuple):
     epochs: int
     sizes: tuple[int, ...] = (784, 512, 512, 50)
     batch_size: int = 128
-    rate: float = 2e-3
-    warm_up: float = 0.3
+    rate: float = 4e-3
+    warm_up: float = 0.6
 
 
-RECIPES = {"short": Recipe(epochs=45), "long": Recipe(epochs=150)}
+RECIPES = {"short": Recipe(epochs=40), "long": Recipe(epochs=130)}
 
 
-def fresh_and_warmed_up(steps: int) -> training.Loss:
-    """Make the loss: images drawn anew at each step, and a KL whose weight rises from 0 to 1.
+class FreshAndWarmedUp:
+    """The loss: images drawn anew at each step, and a KL whose weight rises from 0 to 1.
 
     A pixel of grey value x_j is 1 with probability x_j. So no image of zeros and ones is seen
     twice, and none can be learned by heart. The weight of the KL is 1 from step ``steps`` on: until
     then units of the code are cheap, and more of them are in use when the price has risen.
 
-    Returns:
-        ``loss(model, x, generator)`` for grey images (n, d), a mean over images, in nats.
+    ``loss(model, x, generator)`` takes grey images (n, d) and gives a mean over them, in nats. It
+    counts its calls, which a checkpoint of ``fit`` keeps.
     """
-    count = itertools.count()
 
-    def loss(model: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __init__(self, steps: int) -> None:
+        self.steps, self.calls = steps, 0
+
+    def __call__(self, model: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Compute the loss of the next step."""
         pixels = torch.rand(x.shape, generator=generator, device=x.device) < x
-        beta = min(1.0, next(count) / steps)
+        beta = min(1.0, self.calls / self.steps)
+        self.calls += 1
         return vae.negative_elbo(model, pixels.float(), generator, beta=beta)
 
-    return loss
+    def state_dict(self) -> dict[str, int]:
+        """Return what the next call depends on."""
+        return {"steps": self.steps, "calls": self.calls}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where another loss stopped.
+
+        Raises:
+            ValueError: its weight rose in another number of steps.
+        """
+        if state["steps"] != self.steps:
+            raise ValueError(f"steps must be {self.steps}, got {state['steps']} in the state")
+        self.calls = state["calls"]
 
 
 def one_cycle(
@@ -73,21 +87,31 @@ def one_cycle(
     return torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
 
 
-def train(recipe: Recipe, x: Tensor, *, progress: bool = True) -> tuple[vae.VAE, training.History]:
-    """Train a VAE on grey images (n, 784) as the recipe says; the seed is ``SEED``."""
+def train(
+    recipe: Recipe, x: Tensor, *, precision: str = "fast", progress: bool = True
+) -> tuple[vae.VAE, training.History]:
+    """Train a VAE on grey images (n, 784) as the recipe says; the seed is ``SEED``.
+
+    Raises:
+        ValueError: several processes train, and cannot share a batch evenly.
+    """
+    group = processes.join()
+    ranks = group.size if group else 1
+    if recipe.batch_size % ranks:
+        raise ValueError(f"batch_size must be for {ranks} processes, got {recipe.batch_size}")
     runtime.seed(SEED)
     model = vae.VAE(*recipe.sizes, activation=nn.SiLU)
     steps = recipe.epochs * -(-len(x) // recipe.batch_size)
     history = training.fit(
         model,
-        fresh_and_warmed_up(round(recipe.warm_up * steps)),
+        FreshAndWarmedUp(round(recipe.warm_up * steps)),
         x,
         epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
+        batch_size=recipe.batch_size // ranks,
         rate=recipe.rate,
         seed=SEED,
         schedule=partial(one_cycle, rate=recipe.rate),
-        precision="fast",
+        precision=precision,
         progress=progress,
     )
     return model, history
@@ -109,35 +133,33 @@ def measure(model: vae.VAE, x: Tensor, *, samples: int = SAMPLES) -> dict[str, A
     }
 
 
-def code_hash() -> str:
-    """A hash of the code that the stored numbers follow from; comments and docstrings aside."""
-    parts: tuple[Callable | type, ...] = (
-        *(Recipe, fresh_and_warmed_up, one_cycle, train, measure),
-        *(training.fit, training._epoch, training.clear_denormals, data.binarise),
-        *(evaluation.elbo, evaluation.importance_weighted_bound, evaluation.log_importance_weights),
-        *(evaluation.active_units, evaluation.posteriors),
-        *(vae.VAE, vae.Encoder, vae.Decoder, hidden_layers, vae.Bernoulli),
-        *(vae.negative_elbo, vae.kl_divergence, vae.reparameterize),
-    )
-    text = "\n".join(map(_bare_source, parts)) + repr((SEED, SAMPLES, RECIPES))
-    return hashlib.sha256(text.encode()).hexdigest()
+def fingerprint() -> dict[str, Any]:
+    """Train and measure for a second on 600 made-up images, and return what came of it.
+
+    The stored numbers belong to this code as long as this comes out as it is stored beside them: it
+    goes the way of a run, through the model, its loss, ``fit`` and the evaluation, with float32
+    products and one thread, so that machines differ in the last digits only.
+    """
+    x = torch.rand(600, 784, generator=torch.Generator().manual_seed(SEED)) ** 3
+    with runtime.threads(1):
+        plan = RECIPES["long"]._replace(epochs=3)
+        model, history = train(plan, x, precision="highest", progress=False)
+        measured = measure(model, (x[:50] > 0.5).float(), samples=20)
+    losses = {f"loss of epoch {i}": round(loss, 3) for i, loss in enumerate(history.train, 1)}
+    return losses | measured
 
 
-def _bare_source(part: Callable | type) -> str:
-    """The lines of a definition that do something."""
-    source = textwrap.dedent(inspect.getsource(part))
-    lines = source.splitlines()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node):
-            doc = node.body[0]
-            for i in range(doc.lineno - 1, doc.end_lineno or doc.lineno):
-                lines[i] = ""
-    kept = (line.split("  # ")[0].rstrip() for line in lines)
-    return "\n".join(line for line in kept if line and not line.lstrip().startswith("#"))
+def _fingerprint_alone() -> dict[str, Any]:
+    """Return the fingerprint from a process of its own: several share no batches for it."""
+    command = [sys.executable, "-m", "course_utils.recipe", "--fingerprint"]
+    alone = {name: value for name, value in os.environ.items() if name != "WORLD_SIZE"}
+    return json.loads(subprocess.run(command, env=alone, stdout=PIPE, check=True).stdout)
 
 
 def stored() -> dict[str, Any]:
-    """Return the stored numbers: ``seed``, ``code``, and for each recipe what ``measure`` gave."""
+    """Return the stored numbers: ``seed``, ``fingerprint``, and of each recipe its ``plan``, how
+    it went, and what ``measure`` gave.
+    """
     return json.loads(_file().read_text(encoding="utf-8"))
 
 
@@ -146,26 +168,38 @@ def _file() -> Path:
 
 
 def main(names: list[str]) -> None:
-    """Train the recipes of these names, and store what came of them in one step."""
+    """Train the recipes of these names, and store what came of them in one step.
+
+    Of several processes each measures, so that none waits for another; the first one speaks.
+    """
+    group = processes.join()
+    first = group is None or group.rank == 0
+    with processes.together(group):
+        if first:
+            data.mnist()  # fetched once
     mnist = data.mnist()
     x, x_test = torch.from_numpy(mnist.x_train), torch.from_numpy(data.binarise(mnist.x_test, SEED))
-    result: dict[str, Any] = {"seed": SEED, "code": code_hash()}
+    result: dict[str, Any] = {"seed": SEED, "fingerprint": _fingerprint_alone() if first else None}
     for name in names:
         recipe = RECIPES[name]
-        say(f"{name}: {recipe}", flush=True)
+        if first:
+            say(f"{name}: {recipe}", flush=True)
         model, history = train(recipe, x)
         result[name] = {
+            "plan": list(recipe),
             "epochs": recipe.epochs,
             "seconds": round(history.seconds),
             "threads": torch.get_num_threads(),
+            "precision": history.precision,
             "hidden": list(recipe.sizes[1:-1]),
             "latent_dim": recipe.sizes[-1],
             "parameters": sum(p.numel() for p in model.parameters()),
             "train_loss": round(history.train[-1], 3),
             **measure(model, x_test),
         }
-        say(json.dumps(result[name]), flush=True)
-    if names == list(RECIPES):
+        if first:
+            say(json.dumps(result[name]), flush=True)
+    if first and names == list(RECIPES):
         part = _file().with_suffix(".part")
         part.parent.mkdir(exist_ok=True)
         part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -176,4 +210,9 @@ def main(names: list[str]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train the strong VAE of chapter 14.")
     parser.add_argument("names", nargs="*", help="short, long; without a name both, and stored")
-    main(parser.parse_args().names or list(RECIPES))
+    parser.add_argument("--fingerprint", action="store_true", help="print what belongs to the code")
+    arguments = parser.parse_args()
+    if arguments.fingerprint:
+        say(json.dumps(fingerprint()))
+    else:
+        main(arguments.names or list(RECIPES))

@@ -54,12 +54,14 @@ def device(name: str | None = None) -> "torch.device":
 
 
 def fast_precision() -> str:
-    """Return the quickest of PyTorch's precisions for float32 matrix products on this machine.
+    """Return which precision of ``precision.products`` is the quickest on this machine.
 
-    "medium" lets products round their factors, to 8 significant bits (bfloat16) or on GPUs to 11
-    (TF32). It is quick on GPUs, and on CPUs with AMX. On CPUs with AVX512-BF16 alone PyTorch rounds
-    no float32 array, so that nothing is gained; elsewhere rounding may cost time. It is "highest"
-    there.
+    Products whose factors are rounded, to 8 significant bits (bfloat16) or on GPUs to 11 (TF32),
+    are quick where the hardware has them:
+
+    - "medium" on GPUs, and on CPUs with AMX, whose units PyTorch uses for float32 arrays too;
+    - "bfloat16" on CPUs with AVX512-BF16 alone, which PyTorch uses for bfloat16 arrays only;
+    - "highest" elsewhere, where rounding gains nothing, or loses.
     """
     import torch
 
@@ -67,7 +69,9 @@ def fast_precision() -> str:
         return "medium"
     ask = getattr(torch.cpu, "get_capabilities", dict)  # older versions of PyTorch cannot tell
     capabilities: dict[str, bool] = ask()
-    return "medium" if capabilities.get("amx_bf16") else "highest"
+    if capabilities.get("amx_bf16"):
+        return "medium"
+    return "bfloat16" if capabilities.get("avx512_bf16") else "highest"
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 """Rows that stay where they are, and are fetched a batch at a time: data larger than the memory."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from course_utils.rows import as_rows, is_pair, item_of, length, table_values
 from course_utils.shapes import expect_whole
 
 COPIES = 3  # of a batch: its items, the same joined, and the batch before, still in use
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,18 @@ class StreamedRows:
         fetch: gives the rows of a list of numbers, as one tensor.
         at_once: rows that fit in the memory allowed.
         device: where fetched rows go.
+        ahead: whether a thread may fetch the next rows while these are in use. Only where nothing
+            but NumPy and PyTorch runs in it: what somebody's data set draws at random in a thread
+            would depend on chance.
+        dealt: whether the order of an epoch is this object's own, see ``shards.ShardedRows``.
     """
 
     n: int
     fetch: Callable[[list[int]], Tensor]
     at_once: int
     device: str | torch.device = "cpu"
+    ahead: bool = False
+    dealt: ClassVar[bool] = False
 
     def __len__(self) -> int:
         return self.n
@@ -53,8 +62,55 @@ class StreamedRows:
     def split(self, size: int) -> Iterator[Tensor]:
         """Fetch all rows in order, ``size`` at a time, or as many as fit."""
         size = min(size, self.at_once)
-        for start in range(0, self.n, size):
-            yield self.fetch([*range(start, min(start + size, self.n))]).to(self.device)
+        return self.batches(
+            torch.arange(start, min(start + size, self.n)) for start in range(0, self.n, size)
+        )
+
+    def batches(self, numbers: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Fetch the rows of these numbers, one batch after another."""
+        fetch = partial(self.index_select, 0)
+        return in_advance(fetch, numbers) if self.ahead else map(fetch, numbers)
+
+    def part(self, rows: slice) -> "StreamedRows":
+        """Only these rows, as if there were no others."""
+        chosen = range(self.n)[rows]
+
+        def fetch(numbers: list[int]) -> Tensor:
+            return self.fetch([chosen[i] for i in numbers])
+
+        return replace(self, n=len(chosen), fetch=fetch)
+
+    def drawn(
+        self, batch_size: int, generator: torch.Generator
+    ) -> tuple[list[int], Iterator[Tensor]]:
+        """Draw the batches of an epoch, as the function ``drawn`` does."""
+        order = torch.randperm(self.n, generator=generator, device=generator.device)
+        numbers = order.cpu().split(batch_size)
+        return [len(each) for each in numbers], self.batches(numbers)
+
+
+def in_advance(fetch: Callable[[T], Tensor], requests: Iterable[T]) -> Iterator[Tensor]:
+    """Answer requests one after another; a thread fetches the next while this one is in use."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = None
+        for request in requests:
+            ready = coming and coming.result()
+            coming = thread.submit(fetch, request)
+            if ready is not None:
+                yield ready
+        if coming:
+            yield coming.result()
+
+
+def drawn(
+    x: Tensor | StreamedRows, batch_size: int, generator: torch.Generator
+) -> tuple[list[int], Iterator[Tensor]]:
+    """Draw the batches of an epoch in a random order: how many rows each has, and the rows."""
+    if isinstance(x, StreamedRows):
+        return x.drawn(batch_size, generator)
+    numbers = torch.randperm(len(x), generator=generator, device=x.device).split(batch_size)
+    # index_select is x[each], a little quicker
+    return [len(each) for each in numbers], (x.index_select(0, each) for each in numbers)
 
 
 def rows_within(
@@ -67,6 +123,8 @@ def rows_within(
     at_least: int = 1,
 ) -> Tensor | StreamedRows:
     """Return ``as_rows`` where that takes at most ``max_bytes``, else rows that are streamed.
+
+    A path is one to a folder of .npy files: see ``shards.rows_of_folder``.
 
     Of streamed rows there are never so many at once that they take more, the copies counted that
     are made while a batch is put together. What lies in memory already, an array or a list, is
@@ -86,6 +144,12 @@ def rows_within(
     """
     if isinstance(x, StreamedRows):
         return x
+    if isinstance(x, (str, os.PathLike)):
+        from course_utils.shards import rows_of_folder  # which is made of what is here
+
+        return rows_of_folder(
+            name, x, model, unit_range=unit_range, max_bytes=max_bytes, at_least=at_least
+        )
     if max_bytes is None:
         return as_rows(name, x, model, unit_range=unit_range)
     expect_whole("max_bytes", max_bytes, 1)
@@ -107,7 +171,7 @@ def rows_within(
             f" bytes, got {max_bytes}"
         )
     fetch = partial(_fetch, name, x, model, tuple(first.shape[1:]), unit_range)
-    return StreamedRows(n, fetch, max_bytes // (COPIES * size))
+    return StreamedRows(n, fetch, max_bytes // (COPIES * size), ahead=not by_item)
 
 
 def _fetch(

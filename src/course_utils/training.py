@@ -2,12 +2,13 @@
 
 import copy
 import math
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,12 +16,15 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils import runtime
+from course_utils import parallel, runtime
 from course_utils.arguments import named_errors
 from course_utils.bars import tqdm
+from course_utils.checkpoints import Checkpoint, describe
 from course_utils.plots import COLORS
+from course_utils.precision import products
+from course_utils.processes import join, together
 from course_utils.shapes import expect_whole
-from course_utils.streaming import StreamedRows, rows_within
+from course_utils.streaming import StreamedRows, drawn, rows_within
 
 Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 Schedule = Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler]
@@ -36,6 +40,7 @@ class History:
         best_epoch: the epoch (from 1) with the lowest held-out loss, or the last one without any.
         restored: whether the model has the weights of ``best_epoch`` rather than the last ones.
         seconds: of training, without the held-out losses.
+        precision: in which the products were computed; for "fast", what that stood for.
     """
 
     train: list[float] = field(default_factory=list)
@@ -43,6 +48,7 @@ class History:
     best_epoch: int = 0
     restored: bool = False
     seconds: float = 0.0
+    precision: str = "highest"
 
     def plot(self, ax: Axes, *, label: str = "loss") -> Axes:
         """Draw the losses over epochs on ``ax``, the best epoch marked; return ``ax``."""
@@ -92,6 +98,8 @@ def fit(
     schedule: Schedule | None = None,
     precision: str = "highest",
     max_bytes: int | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    timeout: float = 300.0,
     progress: bool = True,
 ) -> History:
     """Train ``model`` in place to make ``loss`` small on ``x_train``; report and return a history.
@@ -102,6 +110,12 @@ def fit(
     seed, weights, data, machine and number of threads give the same result, on a GPU inside
     ``runtime.deterministic``, also where data are streamed.
 
+    Started by ``torchrun --nproc-per-node=2 script.py``, or in a process group that is there, the
+    same call trains one model on several processes, see ``parallel``. Each is given the same data,
+    computes on its part of every batch, and ends with the same weights and history; one shows the
+    bar. Where one process would train on batches of 128, two do it on 64 each, with the same losses
+    but for rounding and noise.
+
     Args:
         model: any module; moved to the device.
         loss: ``loss(model, x, generator)`` returns the mean over the rows of ``x``, one number.
@@ -109,69 +123,112 @@ def fit(
             [0, 1].
         x_train, x_val: (n, …) floats, at least one row: arrays, tensors, tables, lists of images,
             data sets and loaders, which are read once, and for a conditional model pairs (images,
-            labels); see ``rows.as_rows``. ``x_val`` is held out.
-        epochs, batch_size: at least 1. The last batch of an epoch may be smaller.
+            labels); see ``rows.as_rows``. Or the path of a folder of .npy files, which
+            ``shards.rows_of_folder`` reads. ``x_val`` is held out.
+        epochs, batch_size: at least 1. The last batch of an epoch may be smaller. Of several
+            processes each has ``batch_size`` rows at once; those of a batch normalisation are its
+            own.
         rate: step size of Adam, above 0.
         patience: stop after this many epochs without a lower held-out loss, and go back to the
             weights of the best epoch, also where training ends in an error. A held-out loss that
             is not finite is no lower one. None: never stop early, keep the last weights.
-        seed: of the order of the data and of any noise in the loss.
-        device: None for a GPU if there is one, else the CPU.
+        seed: of the order of the data and of any noise in the loss, which is another one in each
+            process.
+        device: None for a GPU if there is one, else the CPU. None and "cuda" are another GPU for
+            each process of a machine.
         optimizer: in place of Adam; made from this model's parameters, on this device.
         schedule: called once with the optimiser and the number of steps to come; what it returns,
             one of ``torch.optim.lr_scheduler``, changes the step size after each step.
-        precision: of float32 matrix products while training, "highest", "high" or "medium", as in
-            ``torch.set_float32_matmul_precision``, or "fast": "medium" where that is
-            quicker, else "highest"; see ``runtime.fast_precision``. As before afterwards.
+        precision: of the model's products while training, see ``precision.products``: "highest",
+            "high", "medium", "bfloat16", or "fast", the quickest of them by the rule of
+            ``runtime.fast_precision``. The history says which. Held-out losses are computed as
+            outside ``fit``.
         max_bytes: the most that the rows of ``x_train`` may take, and those of ``x_val``; None for
             any size. What takes more is streamed: see ``streaming.rows_within``. Of a loader
             the data set and its ``collate_fn`` are used, with the order and the batches of this
             function, in this process. A row that cannot be used is named when it is first
             fetched: ``x_train[713] must …``. Held-out rows are evaluated 1000 at a time; where
             fewer fit, their loss differs in its rounding and its noise.
+        checkpoint: the path of a file, written anew after each epoch, in one step: stopped at any
+            moment, there is the old one or the new one. Where it is there at the start, training
+            goes on from it, on the same machine to the same weights as if it had never stopped; a
+            finished one is read and nothing trained. ``checkpoints.best_weights`` gives the best
+            weights so far. Without a schedule, ``epochs`` may be more than they were. A loss with a
+            state needs ``state_dict`` and ``load_state_dict``. Of several processes the first one
+            reads and writes it; with ``torchrun --max-restarts=3`` a killed one does not end all.
+        timeout: seconds that a process waits for another one, where this call is the first to need
+            it; then, or as soon as the connection breaks, ``ProcessLost`` names who did not answer.
+            The file of ``checkpoint`` has the epochs before.
         progress: show a bar while training, and one line at the end.
 
     Raises:
         ValueError: an argument is out of its range; data are empty, not finite, or outside [0, 1]
-            where the loss needs that; ``patience`` without ``x_val``.
-        FloatingPointError: the loss is no longer finite; names the first such epoch and batch. Or
-            the held-out loss was not finite after any epoch.
+            where the loss needs that; ``patience`` without ``x_val``; the file of ``checkpoint`` is
+            of another training, says which; processes were given different things.
+        FloatingPointError: the loss is no longer finite; names the first such epoch and batch, and
+            the process. Or the held-out loss was not finite after any epoch.
+        RuntimeError: another process has stopped; says which, and why.
+        ProcessLost: another process is gone, or later than ``timeout``.
     """
-    _check(epochs=epochs, batch_size=batch_size, rate=rate, patience=patience, x_val=x_val)
-    place = runtime.device(None if device is None else str(device))
-    model.to(place)
-    unit_range = _needs_unit_range(model, loss)
-    rows = partial(rows_within, model=model, unit_range=unit_range, max_bytes=max_bytes)
-    x = rows("x_train", x_train, at_least=batch_size).to(place)
-    _check_last_batch(model, len(x), batch_size)
-    held_out = None if x_val is None else rows("x_val", x_val).to(place)
-    generator = torch.Generator(place).manual_seed(seed)
-    optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=rate, fused=True)
-    steps = epochs * -(-len(x) // batch_size)
+    group = join(timeout)  # None: this process is alone
+    ranks = group.size if group else 1
+    with together(group):
+        _check(epochs=epochs, batch_size=batch_size, rate=rate, patience=patience, x_val=x_val)
+        name = None if device is None else str(device)
+        place = group.device(name) if group else runtime.device(name)
+        model.to(place)
+        unit_range = _needs_unit_range(model, loss)
+        rows = partial(rows_within, model=model, unit_range=unit_range, max_bytes=max_bytes)
+        x = parallel.placed(rows("x_train", x_train, at_least=batch_size), place, group)
+        _check_last_batch(model, len(x), batch_size, ranks)
+        held_out = None if x_val is None else parallel.placed(rows("x_val", x_val), place, group)
+        optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=rate, fused=True)
+        run: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "patience": patience}
+        run |= {"precision": precision, "processes": ranks}
+        if group or checkpoint is not None:
+            run |= describe(model, optimizer, loss, schedule, epochs, x_train=x, x_val=held_out)
+    if group:
+        parallel.begin(group, model, optimizer, run)
+    one_epoch, held_out_loss, generators = parallel.ways(group, seed, place, _epoch, evaluate)
+    steps = epochs * -(-len(x) // (batch_size * ranks))
     scheduler = schedule(optimizer, steps) if schedule else None
+    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+    kept = None
+    if checkpoint is not None:
+        kept = Checkpoint(Path(checkpoint), run, parts, loss, generators, group)
     history, best, lowest = History(), None, math.inf
+    progress = progress and (group is None or group.rank == 0)
     bar = tqdm(total=epochs, file=sys.stdout, leave=False, disable=not progress, unit="epoch")
     try:
-        with matmul_precision(precision), bar:
-            for epoch in range(1, epochs + 1):
+        with bar, parallel.own_noise(group, seed, place):
+            if kept:
+                best = kept.resume(history, epochs)
+                lowest = history.val[history.best_epoch - 1] if best else math.inf
+                bar.update(len(history.train))
+            for epoch in range(len(history.train) + 1, epochs + 1):
+                if patience and epoch - 1 - history.best_epoch >= patience:
+                    break
                 start = time.perf_counter()
-                history.train.append(
-                    _epoch(model, loss, x, batch_size, optimizer, scheduler, generator, epoch)
-                )
+                with products(model, precision) as history.precision:
+                    history.train.append(
+                        one_epoch(
+                            model, loss, x, batch_size, optimizer, scheduler, generators[0], epoch
+                        )
+                    )
                 history.seconds += time.perf_counter() - start
                 if held_out is None:
                     history.best_epoch = epoch
                 else:
-                    history.val.append(evaluate(model, loss, held_out, seed=seed))
+                    history.val.append(held_out_loss(model, loss, held_out, seed=seed))
                     if -math.inf < history.val[-1] < lowest:  # a tie is no gain; nan is never lower
                         lowest, history.best_epoch = history.val[-1], epoch
-                        best = copy.deepcopy(model.state_dict()) if patience else None
+                        best = copy.deepcopy(model.state_dict()) if patience or kept else None
+                if kept:
+                    kept.write(history, best)
                 bar.set_postfix_str(f"loss {history.train[-1]:.4g}", refresh=False)
                 bar.update()
-                if patience and epoch - history.best_epoch >= patience:
-                    break
     finally:
-        if best is not None:
+        if patience and best is not None:
             model.load_state_dict(best)
             history.restored = history.best_epoch < len(history.train)
     if held_out is not None and not history.best_epoch:
@@ -223,26 +280,6 @@ def evaluate(
     return sum(values) / len(data)
 
 
-@contextmanager
-def matmul_precision(precision: str) -> Iterator[None]:
-    """Compute float32 matrix products in ``precision`` inside the block, as before after it.
-
-    Raises:
-        ValueError: it is not "highest", "high", "medium" or "fast".
-    """
-    if precision not in ("highest", "high", "medium", "fast"):
-        raise ValueError(
-            f"precision must be 'highest', 'high', 'medium' or 'fast', got {precision!r}"
-        )
-    before = torch.get_float32_matmul_precision()
-    chosen = runtime.fast_precision() if precision == "fast" else precision
-    torch.set_float32_matmul_precision(chosen)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
 def clear_denormals(optimizer: torch.optim.Optimizer) -> None:
     """Set what is left of long past gradients in Adam's running means, below 1e-33, to zero.
 
@@ -273,10 +310,10 @@ def _epoch(
 ) -> float:
     """Take one step for each batch of a random order; return the mean loss over rows."""
     model.train()
-    batches = torch.randperm(len(x), generator=generator, device=x.device).split(batch_size)
-    values = torch.empty(len(batches), device=x.device)
+    counts, batches = drawn(x, batch_size, generator)
+    values = torch.empty(len(counts), device=x.device)
     for i, rows in enumerate(batches):
-        value = loss(model, x.index_select(0, rows), generator)  # x[rows], a little quicker
+        value = loss(model, rows, generator)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
@@ -285,13 +322,13 @@ def _epoch(
         if i % 100 == 0:
             clear_denormals(optimizer)
         values[i] = value.detach()
-    sizes = torch.tensor([float(len(rows)) for rows in batches])
+    sizes = torch.tensor(counts, dtype=torch.float32)
     values = values.cpu()  # the only wait of the epoch
     if not torch.isfinite(values).all():
         first = int((~torch.isfinite(values)).nonzero()[0])
         raise FloatingPointError(
             f"the loss is {float(values[first])} in epoch {epoch}, batch {first + 1} of"
-            f" {len(batches)}: look for a logarithm or an exponential of a large number,"
+            f" {len(counts)}: look for a logarithm or an exponential of a large number,"
             " or lower the rate"
         )
     return float((values * sizes).sum() / sizes.sum())
@@ -314,10 +351,11 @@ def _check(
             raise ValueError(f"patience must come with x_val, got patience = {patience} alone")
 
 
-def _check_last_batch(model: nn.Module, n: int, batch_size: int) -> None:
+def _check_last_batch(model: nn.Module, n: int, batch_size: int, ranks: int) -> None:
     """One row alone has no variance for a batch normalisation to divide by."""
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    if n % batch_size == 1 and any(isinstance(part, kinds) for part in model.modules()):
+    last = n % (batch_size * ranks)  # of which each rank takes a part
+    if 0 < last < 2 * ranks and any(isinstance(part, kinds) for part in model.modules()):
         raise ValueError(
             f"batch_size must leave no batch of one row to a model with BatchNorm, got {batch_size}"
             f" for {n} rows: take {batch_size + 1}"

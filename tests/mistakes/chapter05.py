@@ -188,8 +188,8 @@ MISTAKES = [
     Mistake(
         "nothing cut to [0, 1]",
         "contest",
-        "[answer.clip(0, 1) for answer in candidates]",
-        "[answer.clone() for answer in candidates]",
+        "[answer.clip(0, 1) for answer in uncut_answers]",
+        "[answer.clone() for answer in uncut_answers]",
         ("cutting Gaussian noise", "the first row is cut"),
     ),
     Mistake(

@@ -202,7 +202,7 @@ MISTAKES = [
     ),
     Mistake(
         "samples rounded before they are measured",
-        "samples",
+        "samples-verify",
         "entropy(many)",
         "entropy(many.round())",
         ("samples are greyer",),
@@ -492,8 +492,8 @@ MISTAKES = [
     Mistake(
         "the variance of a grey step scaled once",
         "density-verify",
-        "255 * c**0.5",
-        "255**0.5 * c**0.5",
+        "255 * learned_c**0.5",
+        "255**0.5 * learned_c**0.5",
         ("in grey steps",),
     ),
     Mistake(

@@ -356,8 +356,8 @@ MISTAKES = [
     Mistake(
         "rows and columns of a picture swapped",
         "own-folder",
-        "255 * paint(*what)",
-        "255 * paint(*what).transpose(1, 0, 2)",
+        "255 * paint(*chosen)",
+        "255 * paint(*chosen).transpose(1, 0, 2)",
         ("a row: all red",),
     ),
     Mistake(

@@ -367,6 +367,10 @@ EXERCISE_5 = Exercise(
             "the square of the mean pixel, not the mean of the squared pixel.",
             (lambda x, h, g: x.mean() ** 2 * (1 + g * (g / 2) ** h),),
         ),
+        Mistake(
+            "the variance of the pixels: it leaves out their mean. m is the mean squared pixel.",
+            (lambda x, h, g: x.var() * (1 + g * (g / 2) ** h),),
+        ),
     ),
     hints=(
         "Follow one number through the network: the expected squared entry of each layer's output.",

@@ -337,6 +337,13 @@ def _unbiased(x: np.ndarray, g: np.ndarray) -> np.ndarray:
     return (g - g.mean(axis=0) - y * (g * y).sum(axis=0) / (len(x) - 1)) / sd
 
 
+def _unbiased_forward(x: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """Divide by n − 1 in the standard deviation, and by n in the means of the gradient."""
+    sd = x.std(axis=0, ddof=1)
+    y = (x - x.mean(axis=0)) / sd
+    return (g - g.mean(axis=0) - y * (g * y).mean(axis=0)) / sd
+
+
 EXERCISE_4 = Exercise(
     number="03.4",
     solution=(standardise_backward,),
@@ -368,6 +375,10 @@ EXERCISE_4 = Exercise(
             "a small number is added to the variance, as libraries do against a division by zero."
             " Here s is the standard deviation itself.",
             (_with_a_floor,),
+        ),
+        Mistake(
+            "the standard deviation with n − 1. Here it is the one with n.",
+            (_unbiased_forward,),
         ),
     ),
     hints=(
@@ -422,6 +433,10 @@ EXERCISE_5 = Exercise(
         Mistake(
             "the square root over m as well. Only v is a mean of squares.",
             (lambda t, b1, b2: np.sqrt((1 - b1**t) / (1 - b2**t)),),
+        ),
+        Mistake(
+            "only m lacks its correction here. v lacks its own as well: divide by √(1 − β₂ᵗ).",
+            (lambda t, b1, b2: 1 - b1**t,),
         ),
     ),
     hints=(

@@ -110,6 +110,10 @@ EXERCISE_2 = Exercise(
             "the sign: descend, w − rate · total.",
             (lambda g, w, r, n: forgetful_descent(g, w, -r, n),),
         ),
+        Mistake(
+            "momentum 0.9, whose old gradients fade. In .grad nothing fades: momentum 1.",
+            (_descent(lambda t: (0.9, 1.0)),),
+        ),
     ),
     hints=(
         "Keep a variable for what is in .grad. It starts at zero and is never set back.",
@@ -170,6 +174,15 @@ EXERCISE_3 = Exercise(
         Mistake(
             "what is kept, not what is lost.",
             (lambda x, y: 1 - share_lost(x, y),),
+        ),
+        Mistake(
+            "a ratio of lengths. The share is one of squared lengths: no root.",
+            (lambda x, y: np.sqrt(share_lost(x, y)),),
+        ),
+        Mistake(
+            "a mean over pixels above the line, a sum over pixels below it. Sum both, or average"
+            " both.",
+            (lambda x, y: ((x - y) ** 2).mean() / x.var(axis=0).sum(),),
         ),
     ),
     hints=(

@@ -175,6 +175,15 @@ def _each_number(z: np.ndarray, target: float) -> np.ndarray:
     return ((1 - target) / (1 - z) - target / z) / len(z)
 
 
+def _both_negative(z: np.ndarray, target: float) -> np.ndarray:
+    rho = z.mean(axis=0)
+    return np.tile((-target / rho - (1 - target) / (1 - rho)) / len(z), (len(z), 1))
+
+
+def _both_positive(z: np.ndarray, target: float) -> np.ndarray:
+    return -_both_negative(z, target)
+
+
 EXERCISE_3 = Exercise(
     number="06.3",
     solution=(kl_gradient,),
@@ -217,6 +226,15 @@ EXERCISE_3 = Exercise(
         Mistake(
             "the averages are clipped. The slope grows without bound as ρ nears 0 or 1.",
             (_clipped,),
+        ),
+        Mistake(
+            "the sign of the second term: ln(1 − ρ) has the slope −1/(1 − ρ), and it stands behind"
+            " a minus already.",
+            (_both_negative,),
+        ),
+        Mistake(
+            "the sign of the first term: ρ̂ ln(ρ̂/ρ) falls as ρ grows, with the slope −ρ̂/ρ.",
+            (_both_positive,),
         ),
     ),
     hints=(

@@ -196,6 +196,10 @@ EXERCISE_3 = Exercise(
             "(Σ γ²)² in place of Σ γ⁴: the directions are independent, so their variances add up.",
             (lambda j, m: np.sqrt(2 / m) * (j**2).sum(),),
         ),
+        Mistake(
+            "Σ γ² in place of Σ γ⁴: a number times γ² has γ⁴ times the variance.",
+            (lambda j, m: np.sqrt(2 / m * (j**2).sum()),),
+        ),
     ),
     hints=(
         "Turn the axes: with J Jᵀ = Q diag(γ²) Qᵀ, vQ is again standard normal.",

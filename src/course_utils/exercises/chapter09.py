@@ -239,6 +239,20 @@ def _without_split(w: np.ndarray, q: np.ndarray) -> float:
     return float(np.linalg.norm(w @ np.linalg.solve(q @ w, q), 2) ** 2)
 
 
+def _normal_lengths(w: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Squared singular values of the map from normal inputs, largest first: (m,)."""
+    normal = np.eye(len(w)) - q.T @ q
+    return np.linalg.svd(normal @ w @ np.linalg.solve(q @ w, q), compute_uv=False)[: len(q)] ** 2
+
+
+def _best_survival(w: np.ndarray, q: np.ndarray) -> float:
+    return float(_normal_lengths(w, q)[-1])
+
+
+def _mean_survival(w: np.ndarray, q: np.ndarray) -> float:
+    return float(_normal_lengths(w, q).sum() / (len(w) - len(q)))
+
+
 EXERCISE_4 = Exercise(
     number="09.4",
     solution=(worst_survival,),
@@ -261,6 +275,14 @@ EXERCISE_4 = Exercise(
         Mistake(
             "the decoder Q: with it the reconstruction of q is q W Q, not q. Use (Q W)⁻¹ Q.",
             (lambda w, q: np.linalg.norm((np.eye(q.shape[1]) - q.T @ q) @ w @ q, 2) ** 2,),
+        ),
+        Mistake(
+            "the smallest principal angle. The worst direction belongs to the largest.",
+            (_best_survival,),
+        ),
+        Mistake(
+            "the mean over the normal directions. Asked is the largest share.",
+            (_mean_survival,),
         ),
     ),
     hints=(

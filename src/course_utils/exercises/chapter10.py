@@ -192,6 +192,10 @@ EXERCISE_3 = Exercise(
             "the second one is the derivative by ln σ, twice that by logvar = 2 ln σ.",
             (_cubic(lambda m, v: 3 * m**2 + 3 * v, lambda m, v: 6 * m * v),),
         ),
+        Mistake(
+            "logvar taken for ln σ. It is ln σ²: the variance is exp(logvar).",
+            (lambda mu, logvar: cubic_gradient(mu, 2 * logvar),),
+        ),
     ),
     hints=(
         "Put z = mu + σ ε into z³ and expand. E[ε] = E[ε³] = 0 and E[ε²] = 1.",
@@ -290,6 +294,19 @@ EXERCISE_4 = Exercise(
                 lambda f, z, m, v: (
                     -score_gradient(f, z, m, v)[0],
                     score_gradient(f, z, m, v)[1],
+                ),
+            ),
+        ),
+        Mistake(
+            "logvar taken for ln σ. It is ln σ²: the variance is exp(logvar).",
+            (lambda f, z, m, v: score_gradient(f, z, m, 2 * v),),
+        ),
+        Mistake(
+            "logvar taken for ln σ, and derived by ln σ. It is ln σ²: the variance is exp(logvar).",
+            (
+                lambda f, z, m, v: (
+                    score_gradient(f, z, m, 2 * v)[0],
+                    2 * score_gradient(f, z, m, 2 * v)[1],
                 ),
             ),
         ),

@@ -113,6 +113,10 @@ EXERCISE_1 = Exercise(
             "the −1 is missing, and the KL of the prior from itself is not zero.",
             (lambda m, s, t: 0.5 * ((s**2 + m**2) / t**2 - np.log(s**2 / t**2)).sum(axis=1),),
         ),
+        Mistake(
+            "the KL turned round, of the prior to the code. Asked is the code to the prior.",
+            (lambda m, s, t: 0.5 * ((t**2 + m**2) / s**2 - 1 - np.log(t**2 / s**2)).sum(axis=1),),
+        ),
     ),
     hints=(
         "Use (11.12) for one code number: which of μ, σ, μ_p, σ_p are mu_j, sigma_j, 0 and tau?",

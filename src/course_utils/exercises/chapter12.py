@@ -331,6 +331,13 @@ def _with(
     return lambda x, x_hat, log_c: change(x, x_hat, log_c, gaussian_loss_gradients(x, x_hat, log_c))
 
 
+def _error_averaged(x: np.ndarray, x_hat: np.ndarray, log_c: float) -> tuple:
+    d, c = x.shape[1], np.exp(log_c)
+    error = ((x - x_hat) ** 2).mean()
+    loss = error / (2 * c) + d / 2 * np.log(2 * np.pi * c)
+    return loss, (x_hat - x) / (x.size * c), d / 2 - error / (2 * c)
+
+
 EXERCISE_4 = Exercise(
     number="12.4",
     solution=(gaussian_loss_gradients,),
@@ -398,6 +405,15 @@ EXERCISE_4 = Exercise(
                     )
                 ),
             ),
+        ),
+        Mistake(
+            "a mean over pixels. −ln p(x|z) is a sum over the d pixels of an image.",
+            (_with(lambda x, h, lc, r: tuple(part / x.shape[1] for part in r)),),
+        ),
+        Mistake(
+            "the error is averaged over pixels, but the constant is that of d pixels. Sum the error"
+            " over pixels, too.",
+            (_error_averaged,),
         ),
     ),
     hints=(

@@ -219,6 +219,10 @@ EXERCISE_3 = Exercise(
                 ),
             ),
         ),
+        Mistake(
+            "a mean over code numbers. Their rates add up.",
+            (lambda dec_w, c: information(dec_w, c) / len(dec_w),),
+        ),
     ),
     hints=(
         "With rows at right angles the posterior's variances are s_j = 1 / (1 + ‖V_j‖² / c).",
@@ -483,6 +487,14 @@ EXERCISE_6 = Exercise(
         Mistake(
             "the sum. Asked is the rate of each unit, to see which are dead.",
             (lambda eigenvalues, c, beta: rates_at(eigenvalues, c, beta).sum(),),
+        ),
+        Mistake(
+            "bits. Nats use the natural logarithm.",
+            (lambda eigenvalues, c, beta: rates_at(eigenvalues, c, beta) / np.log(2),),
+        ),
+        Mistake(
+            "the noise variance c is missing: unit j dies at β = λ_j / c, not at λ_j.",
+            (lambda eigenvalues, c, beta: rates_at(eigenvalues, 1.0, beta),),
         ),
     ),
     hints=(

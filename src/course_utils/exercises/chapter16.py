@@ -82,6 +82,10 @@ EXERCISE_1 = Exercise(
             "sorted along the wrong axis: row i holds the distances of query i. Sort in the row.",
             (lambda distance, y, m: np.mean(y[_near(distance, m, axis=0)] == y[:, None]),),
         ),
+        Mistake(
+            "the number of hits among the m nearest. Precision is their share: divide by m.",
+            (lambda distance, y, m: m * precision_at(distance, y, m),),
+        ),
     ),
     hints=(
         "Make sure that an image is never its own neighbour: what distance to itself does that?",
@@ -122,6 +126,12 @@ def _pairs(compare: Callable[[Any, Any], Any]) -> Callable[[np.ndarray, np.ndarr
     return lambda scores, anomalous: np.mean(
         compare(scores[anomalous][:, None], scores[~anomalous])
     )
+
+
+def _by_argsort(scores: np.ndarray, anomalous: np.ndarray) -> float:
+    a = anomalous.sum()
+    won = (np.argsort(scores) + 1)[anomalous].sum() - a * (a + 1) / 2
+    return float(won / (a * (len(scores) - a)))
 
 
 EXERCISE_2 = Exercise(
@@ -171,6 +181,11 @@ EXERCISE_2 = Exercise(
                 ),
             ),
         ),
+        Mistake(
+            "argsort says which image stands at each place, not at which place each image stands."
+            " stats.rankdata gives the ranks.",
+            (_by_argsort,),
+        ),
     ),
     hints=(
         "What does the rank of one anomaly count? All scores below it, itself, half of its ties.",
@@ -208,6 +223,19 @@ def _cases_3() -> list[Case]:
 def _pooled(train: np.ndarray, test: np.ndarray, n_values: int) -> np.ndarray:
     (share,) = _shares(train.reshape(-1, 1), n_values)
     return -np.log2(share[test]).sum(axis=1).mean()
+
+
+def _over(extra: float) -> Callable[[np.ndarray, np.ndarray, int], float]:
+    """Divide the counts, ½ added to each, by n and something."""
+
+    def bits(train: np.ndarray, test: np.ndarray, n_values: int) -> float:
+        shares = [
+            (np.bincount(column, minlength=n_values) + 0.5) / (len(train) + extra)
+            for column in train.T
+        ]
+        return float(-sum(np.log2(p[test[:, j]]).mean() for j, p in enumerate(shares)))
+
+    return bits
 
 
 EXERCISE_3 = Exercise(
@@ -251,6 +279,20 @@ EXERCISE_3 = Exercise(
                     )
                 ),
             ),
+        ),
+        Mistake(
+            "n + ½ below the line. Each of the n_values counts gets ½, so together they are"
+            " n + n_values / 2.",
+            (_over(0.5),),
+        ),
+        Mistake(
+            "n below the line: the shares then add up to more than 1. With their ½ the counts are"
+            " n + n_values / 2 together.",
+            (_over(0.0),),
+        ),
+        Mistake(
+            "a sum over the test images. Asked is the mean.",
+            (lambda train, test, n_values: bits_per_image(train, test, n_values) * len(test),),
         ),
     ),
     hints=(

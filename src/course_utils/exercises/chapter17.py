@@ -393,6 +393,14 @@ EXERCISE_5 = Exercise(
             "the logarithm stands outside of the mean over q.",
             (_elbo(lambda x, y, prior, p_x, q: np.log(q @ p_x[y, :, x]) - q @ np.log(q / prior)),),
         ),
+        Mistake(
+            "the KL turned round, of the prior to q. Its mean is under q, too.",
+            (
+                _elbo(
+                    lambda x, y, prior, p_x, q: q @ np.log(p_x[y, :, x]) - prior @ np.log(prior / q)
+                ),
+            ),
+        ),
     ),
     hints=(
         "Pick p(x|z, y) for every z: p_x[y, :, x], a vector.",

@@ -176,10 +176,12 @@ def describe(value: Any) -> str:
         )
     if hasattr(value, "detach"):
         value = as_array(value) if as_array(value) is not None else value
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        value = value + 0.0  # −0 becomes 0
     if isinstance(value, (float, np.floating)) or (
         isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind == "f"
     ):
-        return f"{float(value):.6g}"
+        return f"{float(value) + 0.0:.6g}"
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return _shown(value.item())
     if isinstance(value, types.FunctionType):
