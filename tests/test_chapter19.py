@@ -290,18 +290,18 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path, monkeypatc
     train = partial(recipe_iwae.train, SMALL, grey(), sizes=(784, 8, 3), progress=False)
     whole, told = train()
     assert [(s["samples"], s["epochs"]) for s in told] == [(1, 2), (3, 2)]
-    bound, calls = recipe_iwae.drawn_bound, []
+    calls = []
 
     def stopped(*args, **options):
         calls.append(options["samples"])
         if len(calls) == 2:
             raise KeyboardInterrupt  # in the second stage, after its first epoch
-        return bound(*args, **options)
+        return negative_dreg(*args, **options)
 
-    monkeypatch.setattr(recipe_iwae, "drawn_bound", stopped)
+    monkeypatch.setattr(recipe_iwae.iwae, "negative_dreg", stopped)
     with pytest.raises(KeyboardInterrupt):
         train(folder=tmp_path)
-    monkeypatch.setattr(recipe_iwae, "drawn_bound", bound)
+    monkeypatch.setattr(recipe_iwae.iwae, "negative_dreg", negative_dreg)
     resumed, told_again = train(folder=tmp_path)
     assert [s["train_loss"] for s in told_again] == [s["train_loss"] for s in told]
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):

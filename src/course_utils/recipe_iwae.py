@@ -51,7 +51,7 @@ def drawn_bound(model: nn.Module, x: Tensor, generator: torch.Generator, *, samp
 def loss_of(stage: Stage, steps: int) -> training.Loss:
     """Make the loss of a stage of so many steps: with one draw the ELBO, whose KL warms up."""
     if stage.samples == 1:
-        return recipe.FreshAndWarmedUp(round(WARM_UP * steps))
+        return recipe.FreshAndWarmedUp(max(1, round(WARM_UP * steps)))
     return partial(drawn_bound, samples=stage.samples)
 
 
