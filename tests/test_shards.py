@@ -1,5 +1,6 @@
 """A folder of .npy files: each row once an epoch, in bounded memory, errors named."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -225,6 +226,7 @@ BROKEN = {
     "complex": (saved(X.astype(np.complex64)), "must hold floats, got complex64"),
     "objects": (saved(np.array([[None] * D])), "must be a file of np.save, got one that is not"),
     "text": (lambda path: path.write_text("a cat"), "must be a file of np.save, got one that is"),
+    "empty": (lambda path: path.write_bytes(b""), "must be a file of np.save, got one that is not"),
     "shortened": (shortened, "must be a file of np.save, got one that is not"),
     "another width": (
         saved(X[:, :4]),
@@ -268,10 +270,30 @@ def test_a_file_that_is_cut_while_one_trains_is_named(tmp_path):
     rows = opened(path)
     with open(path / "part-2.npy", "r+b") as file:
         file.truncate(1_000)
-    with pytest.raises(
-        ValueError, match=r"^x\['part-2.npy'\] must stay as it was .* got an end before"
-    ):
+    with pytest.raises(ValueError, match=r"^x\['part-2.npy'\] must stay as it was .* got one that"):
         an_epoch(rows)
+
+
+def test_a_file_that_is_replaced_or_taken_away_while_one_trains_is_named(tmp_path):
+    path = folder(tmp_path)
+    rows, size = opened(path), (path / "part-2.npy").stat().st_size
+    np.save(path / "new.npy", np.zeros((1_499, D), dtype=np.float32))
+    assert (path / "new.npy").stat().st_size == size, "and its values are as good as others"
+    os.replace(path / "new.npy", path / "part-2.npy")
+    must = r"^x\['part-2.npy'\] must stay as it was when the training began, got "
+    with pytest.raises(ValueError, match=must + "one that has been written since"):
+        an_epoch(rows)
+    (path / "part-2.npy").unlink()
+    with pytest.raises(ValueError, match=must + "No such file"):
+        an_epoch(rows)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_number_too_large_for_the_model_is_named_without_a_warning(tmp_path):
+    x = X.astype(np.float64)
+    x[1_003, 4] = 1e300
+    with pytest.raises(ValueError, match=r"^x\['part-2.npy'\]\[2\] must be finite"):
+        an_epoch(opened(folder(tmp_path, x)))
 
 
 def test_a_path_that_is_no_folder_of_files_is_named(tmp_path):
@@ -280,6 +302,9 @@ def test_a_path_that_is_no_folder_of_files_is_named(tmp_path):
         for given in (path, str(path)):
             with pytest.raises(ValueError, match=f"^x_train must be an array, or a folder.* {why}"):
                 trained(given)
+    np.save(tmp_path / "cat.npy", X)
+    with pytest.raises(ValueError, match="got '.*cat.npy': a file; give its folder, or np.load"):
+        trained(tmp_path / "cat.npy")
 
 
 @pytest.mark.parametrize("bad", [0, -1, 2.5, "1 GB", True])
