@@ -144,10 +144,13 @@ def test_blocks_go_to_ranks_so_that_they_differ_by_one_block(tmp_path):
 
 # Memory and the thread ----------------------------------------------------------------------------
 def test_the_next_blocks_are_read_by_a_thread_while_these_are_in_use(tmp_path, monkeypatch):
-    reading, readers, read = threading.Semaphore(0), set(), shards._Source.read
+    reading, readers, read = threading.Semaphore(0), [], shards._Source.read
+    in_use, overlapped = threading.Event(), []
 
     def noted(source, numbers, rows):
-        readers.add(threading.get_ident())
+        readers.append(threading.get_ident())
+        if len(readers) == 2:
+            overlapped.append(in_use.wait(20))
         reading.release()
         return read(source, numbers, rows)
 
@@ -155,11 +158,12 @@ def test_the_next_blocks_are_read_by_a_thread_while_these_are_in_use(tmp_path, m
     monkeypatch.setattr(shards._Source, "read", noted)
     pools = len(rows.deal(torch.Generator().manual_seed(0))[0])
     _, batches = rows.drawn(32, torch.Generator().manual_seed(0))
-    next(batches)  # nobody asks for more, and the second pool is read all the same
-    assert reading.acquire(timeout=60) and reading.acquire(timeout=60)
+    next(batches)
+    in_use.set()  # the second pool is not read before, and nobody asks for more
+    assert reading.acquire(timeout=60) and reading.acquire(timeout=60) and overlapped == [True]
     assert not reading.acquire(timeout=0.3), "and no third one"
     list(batches)
-    assert threading.get_ident() not in readers and len(readers) == 1 and pools > 10
+    assert len(readers) == pools > 10 and set(readers) == {readers[0]} != {threading.get_ident()}
 
 
 def test_no_thread_is_left_behind(tmp_path):
