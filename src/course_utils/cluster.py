@@ -78,9 +78,15 @@ def expect_times(
 ) -> None:
     """Check what a step is made of: finite numbers, bandwidths above 0, all else at least 0.
 
+    Args:
+        compute, latency, bandwidth: (p,). n_bytes: one number.
+
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: the shapes differ, or a number is out of its range.
     """
+    expect_shapes("p, p, p", compute=compute, latency=latency, bandwidth=bandwidth)
+    if np.ndim(n_bytes):
+        raise ValueError(f"n_bytes must be one number, got shape {np.shape(n_bytes)}")
     if not np.all((bandwidth > 0) & np.isfinite(bandwidth)):
         raise ValueError(f"bandwidth must be above 0 and finite, got {bandwidth}")
     for name, value in (("compute", compute), ("n_bytes", n_bytes), ("latency", latency)):
@@ -109,7 +115,6 @@ def step_seconds(
     Raises:
         ValueError: the shapes differ, or a number is not finite or out of its range.
     """
-    expect_shapes("p, p, p", compute=compute, latency=latency, bandwidth=bandwidth)
     expect_times(compute=compute, n_bytes=n_bytes, latency=latency, bandwidth=bandwidth)
     p, clock = len(compute), compute.astype(float)
     sending = n_bytes / p / bandwidth  # (p,) seconds that a piece keeps each link busy
