@@ -21,7 +21,7 @@ def ring(x: np.ndarray, rank: int, p: int) -> Generator[np.ndarray, Any, np.ndar
         p: how many processes, at least 1.
 
     Returns:
-        The generator. Each piece has ⌈n / p⌉ numbers; zeros fill up the last one.
+        The generator. Each piece has n / p numbers, rounded up; zeros fill up the last one.
 
     Source:
         Patarasuk and Yuan (2009), https://doi.org/10.1016/j.jpdc.2008.09.002.
@@ -105,7 +105,8 @@ def step_seconds(
     while a process still computes.
 
     Args:
-        compute: (p,), seconds that each process computes. n_bytes: of all that is summed, ≥ 0.
+        compute: (p,), seconds that each process computes.
+        n_bytes: of all that is summed, at least 0.
         latency: (p,), seconds, of the link from each process to its right neighbour.
         bandwidth: (p,), bytes a second, above 0, of the same link.
 
