@@ -174,6 +174,21 @@ def change(net, value):
     return value
 
 
+def layers(activation):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 6), activation, nn.Linear(6, 6))
+
+
+def weighted(weights):
+    return lambda net, rows, generator: (weights * (net(rows) - rows) ** 2).sum(1).mean()
+
+
+def schedule_of_one(optimizer, steps):
+    if RANK == 1:
+        raise KeyError("schedule")
+    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, steps)
+
+
 def errors():
     other, bad = X.copy(), X.copy()
     other[0] += RANK
@@ -193,6 +208,12 @@ def errors():
         "fewer rows": given(X[RANK:]),
         "other seed": given(X, seed=RANK),
         "other model": given(X, net=Autoencoder((6, 5 + RANK, 2))),
+        "other epochs": given(X, epochs=3 + RANK),
+        "other layers": given(X, net=layers(nn.ReLU() if RANK else nn.Tanh())),
+        "other loss": given(X, weighted(torch.full((6,), 1.0 + RANK))),
+        "same loss": given(X, weighted(torch.full((6,), 2.0))),
+        "schedule": given(X, schedule=schedule_of_one),
+        "bfloat16": given(X, net=model().bfloat16()),
         "one row each": given(X[:130], net=norm),
         "two rows each": given(X[:132], net=norm),
         "held-out loss": given(X, failing(raising, at=10), x_val=X[:9]),
@@ -210,6 +231,32 @@ def unused():
     return {"spare": net.spare.detach(), "state": net.state_dict()}
 
 
+class Table(nn.Module):
+    """Rows of a table, of which a batch asks for few: their gradient may be sparse."""
+
+    def __init__(self, *, sparse):
+        super().__init__()
+        self.table = nn.Embedding(50, 6, sparse=sparse)
+        self.frozen = nn.Parameter(torch.ones(6), requires_grad=False)
+
+    def forward(self, rows):
+        return self.frozen * self.table((10 * rows[:, 0]).long())
+
+
+def sparse():
+    found = {}
+    for kind in (True, False):
+        torch.manual_seed(1)
+        net = Table(sparse=kind)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        options = {"epochs": 2, "batch_size": 64, "optimizer": optimizer}
+        found["sparse" if kind else "dense"] = {
+            "said": failure(lambda: fit(net, weighted(1.0), X, **options)),  # noqa: B023
+            "weights": weights(net),
+        }
+    return found
+
+
 def noisy(net, rows, generator):
     mask = torch.nn.functional.dropout(torch.ones_like(rows), 0.1)  # of the global generator
     noise = torch.randn(rows.shape, generator=generator)
@@ -224,9 +271,18 @@ def resumed(path, epochs, **options):
 
 
 def checkpoints(folder):
-    path = folder / "team.pt"
+    path, gather, files = folder / "team.pt", processes.Group.gather, []
+
+    def noted(group, value):
+        files.append(isinstance(value, dict) and "ranks" in value)
+        return gather(group, value)
+
     stopped = resumed(path, 2)
-    return {"stopped": stopped, "on": resumed(path, 5), "whole": resumed(None, 5)}
+    processes.Group.gather = noted
+    on = resumed(path, 5)
+    processes.Group.gather = gather
+    found = {"stopped": stopped, "on": on, "whole": resumed(None, 5), "gathered": sum(files)}
+    return found | {"of one": failure(lambda: resumed(None if RANK else path, 6))}
 
 
 def shard_files(folder):
@@ -254,7 +310,10 @@ def shard_files(folder):
     options = {"epochs": 2, "batch_size": 64, "max_bytes": 400 * 24}
     history = fit(model(), loss, inside, inside, **options)
     shards._Source.read = read
-    return {"rows": rows_of, "most": max(most), "train": history.train, "val": history.val}
+    options["max_bytes"] += 100 * 24 * RANK
+    refused = failure(lambda: fit(model(), squared_error_loss, inside, **options))
+    found = {"rows": rows_of, "most": max(most), "refused": refused}
+    return found | {"train": history.train, "val": history.val}
 
 
 def small_recipe(folder):

@@ -970,10 +970,11 @@ def test_code_has_a_copy_button_and_output_has_none(visit: Any) -> None:
 def test_the_keyboard_scrolls_a_formula_that_is_wider_than_a_phone(visit: Any) -> None:
     tab = visit(CHAPTERS[1], viewport=NARROW)
     tab.wait_for_selector(".formula.wide")
-    wide = "e => e.scrollWidth > e.clientWidth + 1"
-    for formula in tab.locator("div.math > .formula").all():
-        reached = formula.get_attribute("tabindex") == "0"
-        assert reached == formula.evaluate(wide)
+    tab.wait_for_function(  # sections are laid out, and marked, as they come near
+        """() => [...document.querySelectorAll("div.math > .formula")].every(
+            e => (e.tabIndex === 0) === (e.scrollWidth > e.clientWidth + 1))""",
+        timeout=10_000,
+    )
     first = tab.locator(".formula.wide").first
     assert re.match(r"Formula \(\d+\.\d+\) scrolls", str(first.get_attribute("aria-label")))
     assert first.evaluate("e => getComputedStyle(e).backgroundImage") != "none"  # the shade

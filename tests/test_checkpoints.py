@@ -158,6 +158,33 @@ def scaled(factor):
     return lambda model, x, generator: factor * squared_error_loss(model, x)
 
 
+def with_tanh():
+    model = plain()
+    model.encoder[1] = nn.Tanh()
+    return model
+
+
+def frozen():
+    model = plain()
+    model.encoder[0].bias.requires_grad_(False)
+    return model
+
+
+def with_default(factor):
+    def loss(model, x, generator, beta=factor):
+        return beta * squared_error_loss(model, x)
+
+    return loss
+
+
+def with_weights(weights):
+    return lambda model, x, generator: (weights * (model(x) - x) ** 2).sum(1).mean()
+
+
+def with_settings(settings):
+    return lambda model, x, generator: settings["beta"] * squared_error_loss(model, x)
+
+
 OTHER = {
     "another width": (
         {"make": lambda: Autoencoder((6, 7, 2))},
@@ -178,6 +205,8 @@ OTHER = {
     "rows": ({"x": X[1:]}, "x_train 100 rows of shape"),
     "values": ({"x": X + 0.5}, "x_train 100 rows of shape"),
     "held out": ({"x_val": X[:30]}, "x_val 31 rows of shape"),
+    "activation": ({"make": with_tanh}, "with layers Autoencoder"),
+    "frozen": ({"make": frozen}, "frozen weights none in it, encoder.0.bias here"),
 }
 
 
@@ -197,6 +226,9 @@ def test_the_numbers_given_to_a_loss_are_part_of_what_it_is(tmp_path):
         "closed over": (scaled(1.0), scaled(2.0)),
         "partial": (partial(negative_elbo, beta=1.0), partial(negative_elbo, beta=4.0)),
         "an object's": (Scaled(1.0), Scaled(2.0)),
+        "a default": (with_default(1.0), with_default(2.0)),
+        "a tensor": (with_weights(torch.ones(6)), with_weights(torch.arange(6.0))),
+        "a dictionary": (with_settings({"beta": 1.0}), with_settings({"beta": 2.0})),
     }
     for name, (one, other) in losses.items():
         path = tmp_path / f"{name}.pt"
@@ -205,6 +237,52 @@ def test_the_numbers_given_to_a_loss_are_part_of_what_it_is(tmp_path):
         trained(path, loss=one, make=make, epochs=2)
         with pytest.raises(ValueError, match="got .* with loss"):
             trained(path, loss=other, make=make, epochs=2)
+
+
+def test_what_is_equal_is_no_other_loss():
+    """Where it lies in memory, and in which order a set has it, is not what it is."""
+    pairs = [
+        (torch.arange(6.0), torch.arange(12.0)[::2] / 2),
+        (np.arange(6), np.arange(12)[::2] // 2),
+        ({"a": [1.0, torch.ones(2)]}, {"a": [1.0, torch.ones(4)[:2]]}),
+        ({0, 8}, {8, 0}),  # of eight places, both numbers want the same one
+    ]
+    assert list({0, 8}) != list({8, 0})
+    for one, other in pairs:
+        told = checkpoints.named(with_weights(one))
+        assert told == checkpoints.named(with_weights(other)) != with_weights(one).__qualname__
+    weight = nn.Linear(2, 2).weight
+    assert held(with_weights(weight)) == {}, "what is trained changes, and is kept with the model"
+
+
+def test_a_model_in_bfloat16_has_checkpoints(tmp_path):
+    options = {"make": lambda: plain().bfloat16(), "loss": squared_error_loss}
+    trained(tmp_path / "run.pt", epochs=2, **options)
+    assert_same(trained(tmp_path / "run.pt", **options), trained(None, **options))
+
+
+class WithLoss(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.beta = nn.Linear(6, 6), 1.0
+
+    def forward(self, x):
+        return self.layer(x)
+
+    def loss(self, model, x, generator):
+        return self.beta * ((self(x) - x) ** 2).sum(1).mean()
+
+
+def test_a_method_of_the_model_may_be_its_loss(tmp_path):
+    model = WithLoss().eval()
+    options = {"epochs": 2, "progress": False, "checkpoint": tmp_path / "run.pt"}
+    history = training.fit(model, model.loss, X, **options)
+    assert len(history.train) == 2
+    model.beta = 2.0
+    with pytest.raises(
+        ValueError, match=r"with loss WithLoss.loss .*'1.0'.* in it, .*'2.0'.* here"
+    ):
+        training.fit(model, model.loss, X, **options)
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):
@@ -225,6 +303,54 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     for bad in (tmp_path, tmp_path / "no folder" / "run.pt"):
         with pytest.raises(ValueError, match="checkpoint must be the path of a file, got"):
             trained(bad)
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_model_stays(tmp_path):
+    path, damaged = tmp_path / "run.pt", tmp_path / "damaged.pt"
+    trained(path, epochs=1)
+    content = torch.load(path)
+    weights = next(iter(content["model"].values())).numpy().tobytes()
+    whole = path.read_bytes()
+    i = whole.index(weights) + 5
+    damaged.write_bytes(whole[:i] + bytes([whole[i] ^ 255]) + whole[i + 1 :])
+    wanted = "checkpoint must be a file that fit has written, got "
+    with pytest.raises(ValueError, match=f"{wanted}.*damaged.pt: .* is damaged"):
+        trained(damaged)
+    torch.save({name: part for name, part in content.items() if name != "ranks"}, damaged)
+    with pytest.raises(ValueError, match=f"{wanted}another"):
+        trained(damaged)
+    content["optimizer"]["param_groups"] = []
+    torch.save(content, damaged)
+    model = plain()
+    before = [each.detach().clone() for each in model.parameters()]
+    options = {"batch_size": 16, "progress": False, "checkpoint": damaged}
+    with pytest.raises(ValueError, match=f"{wanted}damaged.pt with another state of the optimizer"):
+        training.fit(model, noisy, X, HELD_OUT, **options)
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+def test_a_link_stays_a_link_and_a_home_is_found(tmp_path, monkeypatch):
+    trained(tmp_path / "run.pt", epochs=1)
+    link = tmp_path / "link.pt"
+    link.symlink_to(tmp_path / "run.pt")
+    trained(link, epochs=2)
+    assert link.is_symlink()
+    assert len(checkpoints.read(tmp_path / "run.pt")["history"]["train"]) == 2
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    trained("~/run.pt", epochs=3)
+    assert len(checkpoints.read("~/run.pt")["history"]["train"]) == 3
+    assert best_weights("~/run.pt").keys() == plain().state_dict().keys()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_anything_is_trained(
+    tmp_path, monkeypatch
+):
+    loss = Stopping(noisy)
+    monkeypatch.setattr("course_utils.checkpoints.os.access", lambda path, mode: False)
+    with pytest.raises(ValueError, match="checkpoint must be in a folder that can be written to"):
+        trained(tmp_path / "run.pt", loss=loss)
+    assert not loss.seen
 
 
 class Program:
@@ -285,6 +411,56 @@ class Counting:
         return squared_error_loss(model, x) / self.calls
 
 
+def with_list():
+    calls = [0]
+
+    def loss(model, x, generator):
+        calls[0] += 1
+        return squared_error_loss(model, x) / calls[0]
+
+    return loss
+
+
+def with_dict():
+    state = {"step": 0}
+
+    def loss(model, x, generator):
+        state["step"] += 1
+        return squared_error_loss(model, x) / state["step"]
+
+    return loss
+
+
+def with_tensor():
+    average = torch.zeros(())
+
+    def loss(model, x, generator):
+        value = squared_error_loss(model, x)
+        average.mul_(0.9).add_(0.1 * value.detach())
+        return value / (1 + average)
+
+    return loss
+
+
+STEP = 0
+
+
+def with_global():
+    def loss(model, x, generator):
+        global STEP
+        STEP += 1
+        return squared_error_loss(model, x) / STEP
+
+    return loss
+
+
+OF_ALL = np.random.default_rng(1)
+
+
+def with_global_generator():
+    return lambda model, x, generator: squared_error_loss(model, x) * float(OF_ALL.random())
+
+
 def inside_another():
     inner = with_number()
     return partial(lambda factor, model, x, generator: factor * inner(model, x, generator), 2.0)
@@ -301,6 +477,11 @@ def inside_another():
         (Counting, "calls"),
         (lambda: Counting().__call__, "calls"),
         (inside_another, "func.inner.calls"),
+        (with_list, "calls"),
+        (with_dict, "state"),
+        (with_tensor, "average"),
+        (with_global, "STEP of its module"),
+        (with_global_generator, "OF_ALL of its module"),
     ],
 )
 def test_a_loss_whose_state_would_be_forgotten_is_refused(make, name, tmp_path):
@@ -308,6 +489,25 @@ def test_a_loss_whose_state_would_be_forgotten_is_refused(make, name, tmp_path):
         trained(tmp_path / "run.pt", loss=make())
     assert not (tmp_path / "run.pt").exists()
     trained(None, loss=make(), epochs=1)  # without a checkpoint it is a loss as any other
+
+
+def numpys(model, x, generator):
+    return squared_error_loss(model, x) * np.random.rand() + np.random.randn()  # noqa: NPY002
+
+
+def pythons(model, x, generator):
+    return squared_error_loss(model, x) * random.random() + random.gauss(0.0, 1.0)
+
+
+@pytest.mark.parametrize("loss", [numpys, pythons])
+def test_the_global_generators_of_numpy_and_python_go_on_where_they_were(loss, tmp_path):
+    def run(path, epochs=6):
+        np.random.seed(3)  # noqa: NPY002
+        random.seed(3)
+        return trained(path, loss=loss, epochs=epochs)
+
+    run(tmp_path / "run.pt", epochs=3)
+    assert_same(run(tmp_path / "run.pt"), run(None))
 
 
 def test_a_loss_that_only_holds_what_it_was_given_has_no_state():
@@ -368,12 +568,12 @@ def test_where_writing_fails_the_file_before_stays(broken, tmp_path, monkeypatch
     before = path.read_bytes()
 
     def full(*_):
-        raise OSError("No space left on device")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(f"course_utils.checkpoints.os.{broken}", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="checkpoint cannot be written: No space left.*run.pt"):
         trained(path, epochs=3)
-    assert path.read_bytes() == before
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["run.pt"]
     monkeypatch.undo()
     assert_same(trained(path, epochs=3), trained(None, epochs=3))
 
@@ -397,7 +597,7 @@ def short_epochs(path):
     sys.stdout = io.StringIO()
     torch.manual_seed(0)
     model = Autoencoder((6, 300, 300, 2))  # a file of some megabytes: long enough to be hit
-    training.fit(model, noisy, X, epochs=40, batch_size=100, progress=False, checkpoint=path)
+    training.fit(model, noisy, X, epochs=80, batch_size=100, progress=False, checkpoint=path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process in the middle of this one")
@@ -417,7 +617,7 @@ def test_killed_at_random_moments_it_leaves_a_whole_file_and_ends_as_if_it_had_n
             break
         assert process.exitcode == -signal.SIGKILL
         time.sleep(0)
-    assert process.exitcode == 0 and done == sorted(done) and done[-1] == 40
+    assert process.exitcode == 0 and done == sorted(done) and done[-1] == 80
     assert len(set(done)) > 3, "it was killed at several epochs"
     saved = sys.stdout
     short_epochs(whole)

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-
 import team  # noqa: E402
+from torch import nn  # noqa: E402
 
-from course_utils import parallel, processes, runtime  # noqa: E402
+from course_utils import parallel, processes, runtime, shards, training  # noqa: E402
 from course_utils.checkpoints import best_weights  # noqa: E402
 from course_utils.training import fit  # noqa: E402
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available(), reason="a PyTorch for one process"
 )
 SCRIPT = str(Path(__file__).with_name("team.py"))
-WELL = "equal_curves gradients ddp noise_and_print early_stopping errors unused checkpoints"
+WELL = "equal_curves gradients ddp noise_and_print early_stopping errors unused sparse checkpoints"
 WELL += " shard_files small_recipe started_by_others"
 
 
@@ -176,6 +176,10 @@ SAID = {
     "fewer rows": "ValueError: all ranks must be given the same, got x_train 1025 rows",
     "other seed": "ValueError: all ranks must be given the same, got seed 0 on rank 0, 1 on rank 1",
     "other model": "ValueError: all ranks must be given the same, got weights encoder.0.weight",
+    "other epochs": "ValueError: all ranks must be given the same, got epochs 3 on rank 0, 4 on",
+    "other layers": "ValueError: all ranks must be given the same, got layers Sequential(",
+    "other loss": "ValueError: all ranks must be given the same, got loss weighted.<locals>",
+    "schedule": "KeyError: 'schedule'",
 }
 
 
@@ -203,6 +207,36 @@ def test_one_row_for_a_rank_is_refused_to_batch_normalisation(both):
         assert rank["errors"]["two rows each"] == "no error"
 
 
+def test_what_is_alike_on_the_ranks_is_not_refused(both):
+    for rank in both:
+        assert rank["errors"]["same loss"] == rank["errors"]["bfloat16"] == "no error"
+
+
+def test_sparse_gradients_are_averaged_and_frozen_weights_stay(both):
+    first, second = same("sparse", both)
+    for kind in ("sparse", "dense"):
+        assert first[kind]["said"] == second[kind]["said"] == "no error"
+        assert torch.equal(first[kind]["weights"], second[kind]["weights"])
+        assert torch.equal(first[kind]["weights"][:6], torch.ones(6))
+    torch.testing.assert_close(first["sparse"]["weights"], first["dense"]["weights"])
+
+
+def test_of_frozen_weights_nobody_asks_a_gpu_whether_they_have_a_gradient(monkeypatch):
+    frozen, moved = nn.Parameter(torch.ones(2), requires_grad=False), nn.Parameter(torch.ones(3))
+    group = processes.Group(0, 2)
+    monkeypatch.setattr(processes.Group, "add", lambda group, values: None)
+    average = parallel.Average(group, torch.optim.SGD([frozen, moved], lr=1.0))
+    asked, real = [], torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda each: asked.append(1) or real(each))
+    moved.grad = torch.full((3,), 4.0)
+    assert not average(0.5, failed=False, look=False)
+    assert not asked and frozen.grad is None and moved.grad.tolist() == [2.0] * 3
+    moved.grad = None
+    average(0.5, failed=False, look=False)
+    assert len(asked) == 2 and moved.grad is None, "another rank may have one"
+    assert average(0.5, failed=True, look=True), "the last number says that a rank has failed"
+
+
 def test_the_rank_that_writes_tells_the_others_that_it_cannot(both):
     first, second = (rank["errors"]["checkpoint"] for rank in both)
     assert first.startswith(
@@ -222,6 +256,13 @@ def test_two_processes_go_on_from_a_checkpoint_bit_for_bit(both):
         assert torch.equal(case["on"]["weights"], case["whole"]["weights"])
         assert case["on"]["train"] == case["whole"]["train"]
         assert case["on"]["val"] == case["whole"]["val"]
+        assert not case["gathered"], "the file goes from the first to the others, not all to all"
+
+
+def test_a_checkpoint_of_one_rank_alone_is_refused(both):
+    first, second = (rank["checkpoints"]["of one"] for rank in both)
+    assert second.endswith("the same, got checkpoint given on rank 0, none on rank 1")
+    assert first == STOPPED + second
 
 
 def test_files_of_rows_are_dealt_to_the_ranks(both):
@@ -233,6 +274,41 @@ def test_files_of_rows_are_dealt_to_the_ranks(both):
         assert np.array_equal(rows[np.lexsort(rows.T)], team.X[np.lexsort(team.X.T)])
     assert abs(len(torch.cat(first["rows"])) - 1025) <= 4, "each has half of the rows, to a block"
     assert max(first["most"], second["most"]) <= 400 // 3, "rows held out; fewer to train on"
+    assert re.search("got x_train .* at once on rank 0, .* at once on rank 1", second["refused"])
+    assert first["refused"] == STOPPED + second["refused"]
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("n", [129, 1_000, 2_050])
+def test_no_batch_of_files_has_fewer_rows_than_foreseen(n, ranks, tmp_path):
+    """Nor many more, as a training that could be done is not to be refused."""
+    np.save(tmp_path / "rows.npy", np.zeros((n, 6), dtype=np.float32))
+    net = team.model()
+    for batch_size, bound in itertools.product((1, 2, 7, 40), (100, 128)):
+        x = shards.rows_of_folder("x", tmp_path, net, max_bytes=bound * 24, at_least=batch_size)
+        counts = [
+            parallel.draw(
+                processes.Group(rank, ranks), torch.Generator(), x, batch_size, torch.device("cpu")
+            ).counts
+            for rank in range(ranks)
+        ]
+        foreseen = parallel.fewest_rows(x, batch_size, ranks)
+        assert foreseen <= min(map(min, counts)) <= foreseen + 1 + x.source.block
+
+
+def test_batch_normalisation_has_two_rows_wherever_it_is_not_refused(tmp_path):
+    net = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6))
+    rows = np.zeros((2_050, 6), dtype=np.float32)
+    with pytest.raises(ValueError, match="for 2050 rows and 2 processes: take 65"):
+        training._check_last_batch(net, torch.from_numpy(rows), 64, 2)
+    training._check_last_batch(net, torch.from_numpy(rows), 65, 2)
+    np.save(tmp_path / "rows.npy", rows)
+    dealt = shards.rows_of_folder("x", tmp_path, net, max_bytes=400 * 24, at_least=64)
+    training._check_last_batch(net, dealt, 64, 2)  # dealt files end in no smaller batch
+    with pytest.raises(ValueError, match="got 2 for 3 rows and 2 processes: no other serves: take"):
+        training._check_last_batch(net, torch.from_numpy(rows[:3]), 2, 2)
+    with pytest.raises(ValueError, match="got 2 for 7 rows: take 4"):
+        training._check_last_batch(net, torch.from_numpy(rows[:7]), 2, 1)  # 3 leave one, too
 
 
 def test_the_recipe_runs_on_two_processes_and_one_writes(both):
@@ -323,6 +399,20 @@ def test_a_rank_that_never_comes_is_named_in_time(monkeypatch):
     assert 1 <= time.monotonic() - start < 60 and not torch.distributed.is_initialized()
 
 
+def test_notes_that_nobody_gives_out_are_not_waited_for(monkeypatch):
+    """A process that keeps the notes and is asleep answers no question, with no time limit."""
+
+    class Asleep:
+        def set(self, key, value):
+            time.sleep(20)
+
+    monkeypatch.setattr(processes, "ANSWER_WITHIN", -4.5)  # half a second in all
+    start = time.monotonic()
+    lost = processes.Group(1, 2, store=Asleep())._lost(RuntimeError("Connection reset"))
+    assert time.monotonic() - start < 10
+    assert str(lost) == "a rank did not answer rank 1, which cannot go on: Connection reset"
+
+
 # One process --------------------------------------------------------------------------------------
 def test_one_process_starts_nothing(monkeypatch):
     for size in (None, "1"):
@@ -340,6 +430,24 @@ def test_an_environment_that_is_not_whole_is_named(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match="WORLD_SIZE=2 and no MASTER_ADDR and no MASTER_PORT"):
         team.fit(team.model(), team.squared_error_loss, team.X)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("WORLD_SIZE", "two", "WORLD_SIZE=two and no number of processes"),
+        ("WORLD_SIZE", "0", "WORLD_SIZE=0 and no number of processes"),
+        ("RANK", "x", "WORLD_SIZE=2 and RANK=x"),
+        ("RANK", "7", "WORLD_SIZE=2 and RANK=7"),
+        ("MASTER_PORT", "http", "WORLD_SIZE=2 and MASTER_PORT=http"),
+    ],
+)
+def test_a_number_in_the_environment_that_is_none_is_named(name, value, said, monkeypatch):
+    whole = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for each, its in (whole | {name: value}).items():
+        monkeypatch.setenv(each, its)
+    with pytest.raises(ValueError, match=f"the environment must be one that .* got {said}$"):
+        processes.join(2.0)
 
 
 @pytest.mark.parametrize("bad", [0, -1.0, float("nan"), float("inf")])

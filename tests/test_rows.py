@@ -107,7 +107,10 @@ def test_a_conditional_model_takes_images_with_labels(pair):
     "x, message",
     [
         (data.digits(), "x must be an array, got FlatImages: pass its x_train"),
-        ("a path", "x must be an array or a tensor of floats, got text"),
+        (
+            "a path",
+            "x must be an array or a tensor of floats, got text|, got 'a path': no such folder",
+        ),
         (None, "x must be an array or a tensor of floats, got NoneType"),
         ([], "x must be an array or a tensor of floats, got list"),
         (X.astype(str), "x must hold real numbers, got text|x must hold real numbers"),

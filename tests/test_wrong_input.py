@@ -221,6 +221,7 @@ CALLS = {
     "cluster.ring": lambda: dict(x=a(5), rank=1, p=2),
     "cluster.ring_all_reduce": lambda: dict(arrays=a(3, 4)),
     "cluster.finish": lambda: dict(process=ring_of_one(), piece=None),
+    "cluster.expect_times": lambda: dict(compute=a(3), n_bytes=2.0, latency=a(3), bandwidth=a(3)),
     "cluster.step_seconds": lambda: dict(compute=a(3), n_bytes=2.0, latency=a(3), bandwidth=a(3)),
     # ---- disentanglement
     "disentanglement.into_bins": lambda: dict(values=a(9, 2), bins=3),

@@ -4,7 +4,11 @@ import io
 import itertools
 import math
 import os
+import random
+import re
+import zipfile
 import zlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +25,10 @@ from course_utils.processes import Group, together
 from course_utils.shapes import shown
 
 FORMAT = 1
+PLAIN = (int, float, str, bool, type(None), np.generic)
+CONTAINERS = (Tensor, np.ndarray, list, tuple, dict, set, frozenset, deque)
+LARGEST = 64 * 2**20  # bytes of an array in a loss that are looked at
+OF_ITS_MODULE = " of its module"
 
 
 @dataclass
@@ -45,6 +53,7 @@ class Checkpoint:
     watched: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.path = Path(os.path.realpath(os.path.expanduser(self.path)))  # a link stays one
         self.watched = held(self.loss)
         self.parts = {name: part for name, part in self.parts.items() if part is not None}
 
@@ -59,18 +68,31 @@ class Checkpoint:
         content = self._read(epochs)
         if content is None:
             return None
-        for name, part in self.parts.items():
-            part.load_state_dict(content[name])
+        self._load(content)
         own = content["ranks"][self.group.rank if self.group else 0]
         if own["loss"] is not None:
             self.loss.load_state_dict(own["loss"])
         for generator, state in zip(self.generators, own["generators"], strict=True):
             generator.set_state(state)
         torch.set_rng_state(own["global"])
+        kind, words, *rest = own["NumPy's"]
+        np.random.set_state((kind, words.numpy().astype(np.uint32), *rest))
+        version, words, last = own["Python's"]
+        random.setstate((version, tuple(words), last))
         if own["global on GPU"] is not None:
             torch.cuda.set_rng_state(own["global on GPU"])
         vars(history).update(content["history"])
         return content["best"]
+
+    def _load(self, content: dict[str, Any]) -> None:
+        """Bring the parts to where the file left them; the model last, when the others could."""
+        for name in sorted(self.parts, key="model".__eq__):
+            try:
+                self.parts[name].load_state_dict(content[name])
+            except Exception as error:  # each part says in its own way that it cannot
+                why = f"{type(error).__name__}: {error}".splitlines()[0][:150]
+                wanted = f"checkpoint must be a file that fit has written, got {self.path.name}"
+                raise ValueError(f"{wanted} with another state of the {name}: {why}") from error
 
     def write(self, history: Any, best: dict[str, Tensor] | None) -> None:
         """Write the file anew. Killed at any moment, this leaves the old one or the new one.
@@ -107,7 +129,7 @@ class Checkpoint:
                 expect_same(content["described"], self.described, self.path.name)
                 if (done := len(content["history"]["train"])) > epochs:
                     raise ValueError(f"checkpoint must be of {epochs} epochs at most, got {done}")
-        return self.group.gather(content)[0] if self.group else content
+        return self.group.from_first(content) if self.group else content
 
     def _own_state(self, *, first: bool) -> dict[str, Any]:
         keeps = has_state(self.loss)
@@ -118,6 +140,11 @@ class Checkpoint:
             "loss": self.loss.state_dict() if keeps else None,
             "generators": [each.get_state() for each in self.generators],
             "global": torch.get_rng_state(),
+            "NumPy's": [
+                torch.from_numpy(value.astype(np.int64)) if isinstance(value, np.ndarray) else value
+                for value in np.random.get_state()
+            ],
+            "Python's": list(random.getstate()),
             "global on GPU": torch.cuda.get_rng_state() if on_gpu else None,
         }
 
@@ -141,13 +168,18 @@ def read(path: str | os.PathLike, name: str = "path") -> dict[str, Any]:
     Raises:
         ValueError: it is no such file; calls it by the name that it has for the caller.
     """
+    path = os.path.expanduser(path)
     try:
+        with zipfile.ZipFile(path) as file:  # PyTorch does not look at the checksums in it
+            if damaged := file.testzip():
+                raise ValueError(f"its part {damaged} is damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what torch.load says of a file that is none of its own has no end
         why = f"{type(error).__name__}: {error}".splitlines()[0][:100]
         wanted = f"{name} must be a file that fit has written"
         raise ValueError(f"{wanted}, got {path}: {why}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    needed = {"format", "described", "model", "optimizer", "ranks", "history", "best"}
+    if not isinstance(content, dict) or not needed <= set(content) or content["format"] != FORMAT:
         raise ValueError(f"{name} must be a file that fit has written, got another: {path}")
     return content
 
@@ -156,24 +188,34 @@ def expect_file(path: Path) -> None:
     """Check that a file can be at this path.
 
     Raises:
-        ValueError: a folder is, or its folder is not there.
+        ValueError: a folder is, or its folder is not there or cannot be written to.
     """
     if path.is_dir() or not path.parent.is_dir():
         what = "a folder" if path.is_dir() else "one in a folder that is not there"
         raise ValueError(f"checkpoint must be the path of a file, got {what}: {path}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"checkpoint must be in a folder that can be written to, got {path}")
 
 
 def write_whole(path: Path, content: Any) -> None:
     """Write bytes so that the file is the old one or the new one, whenever this is stopped.
 
     They are on the disk before the new file takes the old one's name, which happens in one step.
+
+    Raises:
+        OSError: they cannot be written; the old file is there, and no part of a new one.
     """
     part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        why = f"checkpoint cannot be written: {error.strerror or error}"
+        raise OSError(error.errno, why, str(path)) from error
     if os.name == "posix":  # the name, too; elsewhere a folder cannot be opened
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -237,7 +279,12 @@ def describe(
         **settings,
         **{name: print_of(values) for name, values in rows.items()},
     }
-    return {**texts, **weights}
+    frozen = [name for name, each in model.named_parameters() if not each.requires_grad]
+    layers = {
+        "layers": re.sub(r" at 0x[0-9a-f]+", "", repr(model)),
+        "frozen weights": ", ".join(frozen) or "none",
+    }
+    return {**texts, **weights, **layers}
 
 
 def print_of(x: Any) -> str | None:
@@ -251,8 +298,9 @@ def print_of(x: Any) -> str | None:
         return f"{len(x)} rows"
     chosen = torch.linspace(0, len(x) - 1, 16, dtype=torch.float64).long().unique()
     some = x.index_select(0, chosen.to(x.device) if isinstance(x, Tensor) else chosen).cpu()
-    check = zlib.crc32(some.contiguous().numpy().tobytes())
-    return f"{len(x)} rows of shape {tuple(some.shape[1:])}, checksum {check:08x}"
+    check = zlib.crc32(some.contiguous().view(torch.uint8).numpy().tobytes())
+    dealt = f", {x.at_once} at once" if not isinstance(x, Tensor) and x.dealt else ""
+    return f"{len(x)} rows of shape {tuple(some.shape[1:])}, checksum {check:08x}{dealt}"
 
 
 def named(loss: Any) -> str:
@@ -261,8 +309,19 @@ def named(loss: Any) -> str:
         given = [*map(_short, loss.args), *(f"{k}={_short(v)}" for k, v in loss.keywords.items())]
         return f"{named(loss.func)}({', '.join(given)})"
     name = getattr(loss, "__qualname__", type(loss).__qualname__)
-    values = {} if has_state(loss) else {k: v for k, v in held(loss).items() if isinstance(v, str)}
+    if has_state(loss):
+        return name
+    values = {
+        part: value
+        for part, value in held(loss).items()
+        if isinstance(value, str) and not _may_differ(part, value)
+    }
     return f"{name} {values}" if values else name
+
+
+def _may_differ(part: str, value: str) -> bool:
+    """A list may be a record of what was seen; a module's variable may be a process's own."""
+    return value.startswith("list of ") or part.endswith(OF_ITS_MODULE)
 
 
 def has_state(loss: Any) -> bool:
@@ -276,7 +335,8 @@ def expect_no_state(loss: Any, before: dict[str, Any]) -> None:
     Raises:
         TypeError: it does not, so that a training that goes on would have another loss.
     """
-    changed = [name for name, value in held(loss).items() if before.get(name) != value]
+    after = held(loss)
+    changed = [name for name, value in after.items() if not _same(before.get(name), value)]
     if changed:
         raise TypeError(
             "loss must have state_dict and load_state_dict to be kept in a checkpoint, got one that"
@@ -285,19 +345,20 @@ def expect_no_state(loss: Any, before: dict[str, Any]) -> None:
 
 
 def held(loss: Any, prefix: str = "", depth: int = 4) -> dict[str, Any]:
-    """The numbers, texts, counters and generators that a loss holds, each as a text.
+    """The numbers, texts, counters, generators, arrays and containers of a loss, each as a text.
 
-    They are in the variables that a function closes over, in what ``partial`` was given, and in the
-    attributes of an object. What cannot be seen into, as an iterator, is never equal to itself.
+    They are in the variables that a function closes over or reads from its module, in its defaults,
+    in what ``partial`` was given, and in the attributes of an object. What cannot be seen into, as
+    an iterator, is never equal to itself. Weights that are trained, and modules, are passed over.
     """
     found: dict[str, Any] = {}
     for name, value in _inside(loss).items():
-        if isinstance(value, (int, float, str, bool, type(None), np.generic, itertools.count)):
+        if isinstance(value, Tensor) and value.requires_grad:
+            continue
+        if isinstance(value, (*PLAIN, itertools.count)):
             found[prefix + name] = repr(value)
-        elif isinstance(value, torch.Generator):
-            found[prefix + name] = f"{zlib.crc32(value.get_state().numpy().tobytes()):08x}"
-        elif isinstance(value, np.random.Generator):
-            found[prefix + name] = repr(value.bit_generator.state)
+        elif isinstance(value, (torch.Generator, np.random.Generator, *CONTAINERS)):
+            found[prefix + name] = _digest(value)
         elif hasattr(value, "__next__"):
             found[prefix + name] = object()
         elif callable(value) and not isinstance(value, (type, nn.Module)) and depth:
@@ -305,21 +366,84 @@ def held(loss: Any, prefix: str = "", depth: int = 4) -> dict[str, Any]:
     return found
 
 
+def _same(before: Any, after: Any) -> bool:
+    """Whether a value is as before. A list that has grown is a record, which no loss depends on."""
+    grown = str(before).startswith("list of ") and str(after).startswith("list of ")
+    return before == after or (grown and before.split(":")[0] != after.split(":")[0])
+
+
+def _digest(value: Any) -> str:
+    """A short text that changes with the content of a generator, an array or a container."""
+    if isinstance(value, torch.Generator):
+        return f"{zlib.crc32(value.get_state().numpy().tobytes()):08x}"
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state)
+    if isinstance(value, (Tensor, np.ndarray)):
+        return f"{type(value).__name__} of {tuple(value.shape)}: {zlib.crc32(_bytes(value)):08x}"
+    check = zlib.crc32("".join(_items(value, 4)).encode())
+    return f"{type(value).__name__} of {len(value)}: {check:08x}"
+
+
+def _items(value: Any, depth: int) -> list[str]:
+    """What a container holds, as texts that are the same in each run of a program."""
+    if isinstance(value, dict):
+        value = [each for pair in value.items() for each in pair]
+    texts = []
+    for each in value:
+        if isinstance(each, (list, tuple, dict, set, frozenset, deque)):
+            texts.append(f"[{len(each)}{''.join(_items(each, depth - 1))}]" if depth else "[]")
+        elif isinstance(each, CONTAINERS):
+            texts.append(_digest(each))
+        else:
+            texts.append(repr(each) if isinstance(each, PLAIN) else type(each).__name__)
+    return sorted(texts) if isinstance(value, (set, frozenset)) else texts
+
+
+def _bytes(values: Tensor | np.ndarray) -> bytes:
+    """The bytes of an array, none where it holds objects, is trained, or is larger than 64 MB."""
+    if isinstance(values, np.ndarray):
+        return values.tobytes() if not values.dtype.hasobject and values.nbytes <= LARGEST else b""
+    size = values.numel() * values.element_size()
+    if values.requires_grad or values.layout != torch.strided or size > LARGEST:
+        return b""
+    return values.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+
+
 def _inside(loss: Any) -> dict[str, Any]:
     if isinstance(loss, partial):
         given = {str(i): value for i, value in enumerate(loss.args)}
         return {"func": loss.func, **given, **loss.keywords}
     if ismethod(loss):
-        return dict(getattr(loss.__self__, "__dict__", {}))
+        inside = dict(getattr(loss.__self__, "__dict__", {}))
+        if isinstance(loss.__self__, nn.Module):  # its weights are kept with the model
+            own = {name for name in inside if name.startswith("_") or name == "training"}
+            return {name: value for name, value in inside.items() if name not in own}
+        return inside
     if isfunction(loss):
-        found = {}
-        for name, cell in zip(loss.__code__.co_freevars, loss.__closure__ or (), strict=True):
-            try:
-                found[name] = cell.cell_contents
-            except ValueError:  # not set yet
-                continue
-        return found
+        return _inside_function(loss)
     return dict(getattr(loss, "__dict__", {}))
+
+
+def _inside_function(loss: Any) -> dict[str, Any]:
+    given = zip(_defaulted(loss), loss.__defaults__ or (), strict=True)
+    found = {name: value for name, value in given if value is not None}
+    found |= {k: v for k, v in (loss.__kwdefaults__ or {}).items() if v is not None}
+    for name in sorted(set(loss.__code__.co_names) & set(loss.__globals__)):
+        value = loss.__globals__[name]
+        if isinstance(value, (*PLAIN, torch.Generator, np.random.Generator, *CONTAINERS)):
+            found[name + OF_ITS_MODULE] = value
+    for name, cell in zip(loss.__code__.co_freevars, loss.__closure__ or (), strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # not set yet
+            continue
+    return found
+
+
+def _defaulted(loss: Any) -> list[str]:
+    """The names of the arguments that have a default, of those that may be given by place."""
+    names = loss.__code__.co_varnames[: loss.__code__.co_argcount]
+    return list(names[len(names) - len(loss.__defaults__ or ()) :])
 
 
 def _expect_readable(packed: io.BytesIO) -> None:

@@ -21,7 +21,7 @@ def ring(x: np.ndarray, rank: int, p: int) -> Generator[np.ndarray, Any, np.ndar
         p: how many processes, at least 1.
 
     Returns:
-        The generator. Each piece has ⌈n / p⌉ numbers; zeros fill up the last one.
+        The generator. Each piece has n / p numbers, rounded up; zeros fill up the last one.
 
     Source:
         Patarasuk and Yuan (2009), https://doi.org/10.1016/j.jpdc.2008.09.002.
@@ -78,9 +78,15 @@ def expect_times(
 ) -> None:
     """Check what a step is made of: finite numbers, bandwidths above 0, all else at least 0.
 
+    Args:
+        compute, latency, bandwidth: (p,). n_bytes: one number.
+
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: the shapes differ, or a number is out of its range.
     """
+    expect_shapes("p, p, p", compute=compute, latency=latency, bandwidth=bandwidth)
+    if np.ndim(n_bytes):
+        raise ValueError(f"n_bytes must be one number, got shape {np.shape(n_bytes)}")
     if not np.all((bandwidth > 0) & np.isfinite(bandwidth)):
         raise ValueError(f"bandwidth must be above 0 and finite, got {bandwidth}")
     for name, value in (("compute", compute), ("n_bytes", n_bytes), ("latency", latency)):
@@ -99,7 +105,8 @@ def step_seconds(
     while a process still computes.
 
     Args:
-        compute: (p,), seconds that each process computes. n_bytes: of all that is summed, ≥ 0.
+        compute: (p,), seconds that each process computes.
+        n_bytes: of all that is summed, at least 0.
         latency: (p,), seconds, of the link from each process to its right neighbour.
         bandwidth: (p,), bytes a second, above 0, of the same link.
 
@@ -109,7 +116,6 @@ def step_seconds(
     Raises:
         ValueError: the shapes differ, or a number is not finite or out of its range.
     """
-    expect_shapes("p, p, p", compute=compute, latency=latency, bandwidth=bandwidth)
     expect_times(compute=compute, n_bytes=n_bytes, latency=latency, bandwidth=bandwidth)
     p, clock = len(compute), compute.astype(float)
     sending = n_bytes / p / bandwidth  # (p,) seconds that a piece keeps each link busy

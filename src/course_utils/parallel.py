@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from course_utils.checkpoints import differences
 from course_utils.processes import Group
+from course_utils.shards import ShardedRows
 from course_utils.streaming import StreamedRows
 
 Rows: TypeAlias = Tensor | StreamedRows
@@ -148,6 +149,7 @@ class Average:
         self.sizes = [each.numel() for each in self.parameters]
         with torch.no_grad():
             self.flags = torch.cat([each.new_ones(1) for each in self.parameters])
+            self.has = [True] * len(self.parameters)  # what the flags say
             zeros = [torch.zeros_like(each).reshape(-1) for each in self.parameters]
             self.flat = torch.cat([*zeros, self.flags, self.flags[:1]])
 
@@ -156,22 +158,30 @@ class Average:
         """Replace each gradient by the mean; tell, where one looks, whether any rank has failed."""
         has = [share > 0 and each.grad is not None for each in self.parameters]
         own = [
-            each.grad.reshape(-1) if there else torch.zeros_like(each).reshape(-1)
+            _dense(each.grad).reshape(-1) if there else torch.zeros_like(each).reshape(-1)
             for each, there in zip(self.parameters, has, strict=True)
         ]
-        flags = self.flags if all(has) else torch.tensor(has).to(self.flags)
-        torch.cat([*own, flags, self.flags[:1]], out=self.flat)
+        if has != self.has:
+            self.has, self.flags = has, torch.tensor(has).to(self.flags)
+        torch.cat([*own, self.flags, self.flags.new_ones(1)], out=self.flat)
         self.flat[:-1] *= share
         self.flat[-1:] *= failed
         self.group.add(self.flat)
         if look and self.flat[-1] > 0:
             return True
-        # what no rank has a gradient for, the optimiser passes over
-        anyone = has if all(has) else (self.flat[-1 - len(has) : -1] > 0).tolist()
+        # what no rank has a gradient for, the optimiser passes over; a GPU waits where one asks
+        given = zip(self.parameters, has, strict=True)
+        known = all(there or not each.requires_grad for each, there in given)
+        anyone = has if known else (self.flat[-1 - len(has) : -1] > 0).tolist()
         pieces = self.flat[: sum(self.sizes)].split(self.sizes)
         for each, piece, there in zip(self.parameters, pieces, anyone, strict=True):
             each.grad = piece.view_as(each).to(each.dtype) if there else None
         return False
+
+
+def _dense(gradient: Any) -> Tensor:
+    """A gradient as one number for each weight; that of an embedding may list those it has."""
+    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -183,7 +193,7 @@ def draw(
     group: Group, order: torch.Generator, x: Rows, batch_size: int, place: torch.device
 ) -> Part:
     """Draw an epoch's order, the same on all ranks, and take this rank's part of each batch."""
-    if isinstance(x, StreamedRows) and x.dealt:
+    if isinstance(x, ShardedRows):
         return _dealt(group, order, x, batch_size)
     numbers = torch.randperm(len(x), generator=order, device=order.device)
     counts, shares, rows = [], [], []
@@ -201,7 +211,7 @@ def draw(
     return Part(counts, shares, iter(own.split([len(each) for each in rows])))
 
 
-def _dealt(group: Group, order: torch.Generator, x: Any, batch_size: int) -> Part:
+def _dealt(group: Group, order: torch.Generator, x: ShardedRows, batch_size: int) -> Part:
     """Where ranks are dealt files or blocks of them, each cuts its own rows in as many batches."""
     hands, steps = x.deal(order, group.size), -(-len(x) // (batch_size * group.size))
     held = [sum(map(len, hand)) for hand in hands]
@@ -212,6 +222,15 @@ def _dealt(group: Group, order: torch.Generator, x: Any, batch_size: int) -> Par
         counts.append(sizes[group.rank])
         shares.append(sizes[group.rank] / sum(sizes))
     return Part(counts, shares, x.batches_of(hands[group.rank], counts))
+
+
+def fewest_rows(x: Rows, batch_size: int, ranks: int) -> int:
+    """How many rows the smallest batch of a rank has; where files are dealt, at least."""
+    whole = batch_size * ranks
+    if ranks > 1 and isinstance(x, ShardedRows):  # ranks differ by a block, batches by a row
+        least = len(x) - (ranks - 1) * x.source.block
+        return max(0, least) // ranks // -(-len(x) // whole)
+    return (len(x) % whole or whole) // ranks
 
 
 def cut(n: int, i: int, parts: int) -> tuple[int, int]:
@@ -260,10 +279,9 @@ def mean(group: Group, values: Tensor, counts: list[int], epoch: int) -> float:
     told = group.gather((first, total, sum(counts)))
     if any(each for each, _, _ in told):
         i, rank, value = min(each for each, _, _ in told if each)
-        raise FloatingPointError(
-            f"the loss is {value} on rank {rank} in epoch {epoch}, batch {i + 1} of {len(values)}:"
-            " look for a logarithm or an exponential of a large number, or lower the rate"
-        )
+        why = "look for a logarithm or an exponential of a large number, or lower the rate"
+        where = f"on rank {rank} in epoch {epoch}, batch {i + 1} of {len(values)}"
+        raise FloatingPointError(f"the loss is {value} {where}: {why}")
     return sum(each for _, each, _ in told) / sum(n for _, _, n in told)
 
 

@@ -7,8 +7,10 @@ one rank ends all, and a rank that is gone or late is named, instead of a wait w
 """
 
 import atexit
+import itertools
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -81,6 +83,12 @@ class Group:
         self._call(lambda: dist.all_gather_object(values, value))
         return values
 
+    def from_first(self, value: T) -> T:
+        """Return the value of rank 0."""
+        values: list[Any] = [value]
+        self._call(lambda: dist.broadcast_object_list(values, 0))
+        return values[0]
+
     def tell(self, error: Exception | None) -> None:
         """Raise an error that any rank has: here its own, on the others one that names the rank.
 
@@ -116,9 +124,9 @@ class Group:
         why = str(error).splitlines()[0][:150]
         silent = []
         if self.store is not None:
-            if dist.is_initialized():
-                dist.destroy_process_group()
-            silent = absent(self.store, "missed", self.rank, self.size, ANSWER_WITHIN)
+            _end()
+            ask = partial(absent, self.store, "missed", self.rank, self.size, ANSWER_WITHIN)
+            silent = _within(ANSWER_WITHIN + 5.0, ask) or []  # or who keeps the notes is gone
         who = f"{_ranks(silent)} of {self.size}" if silent else "a rank"
         return ProcessLost(f"{who} did not answer rank {self.rank}, which cannot go on: {why}")
 
@@ -136,7 +144,8 @@ def join(timeout: float = 300.0) -> Group | None:
     Raises:
         ValueError: ``timeout`` is no such number, or the environment names more than one process
             and not all that torchrun says of them.
-        ProcessLost: a rank has not come within ``timeout``; says which.
+        ProcessLost: a rank has not come within ``timeout``; says which, where torchrun keeps the
+            notes.
     """
     if not 0 < timeout < math.inf:
         raise ValueError(f"timeout must be above 0 and finite, got {timeout}")
@@ -147,13 +156,23 @@ def join(timeout: float = 300.0) -> Group | None:
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return None
     missing = [n for n in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(n)]
-    if missing or not dist.is_available():
-        what = f"no {' and no '.join(missing)}" if missing else "no torch.distributed in PyTorch"
+    what = f"no {' and no '.join(missing)}" if missing else _bad_number()
+    if what or not dist.is_available():
         raise ValueError(
             "the environment must be one that torchrun makes, or have no WORLD_SIZE, got"
-            f" WORLD_SIZE={os.environ['WORLD_SIZE']} and {what}"
+            f" WORLD_SIZE={os.environ['WORLD_SIZE']} and {what or 'a PyTorch for one process'}"
         )
     return _start(timeout)
+
+
+def _bad_number() -> str:
+    """What in the environment is no number, or none that can be; "" where nothing is."""
+    size, rank, port = (os.environ[name] for name in ("WORLD_SIZE", "RANK", "MASTER_PORT"))
+    if not size.isdecimal() or int(size) < 1:
+        return "no number of processes"
+    if not rank.isdecimal() or int(rank) >= int(size):
+        return f"RANK={rank}"
+    return "" if port.isdecimal() else f"MASTER_PORT={port}"
 
 
 def together(group: Group | None) -> AbstractContextManager:
@@ -162,16 +181,17 @@ def together(group: Group | None) -> AbstractContextManager:
 
 
 _STARTED: dict[Any, Group] = {}
+_GROUPS = itertools.count()  # notes of a group that has ended are not read by the next one
 
 
 def _start(timeout: float) -> Group:
     """Wait for all ranks that torchrun has announced, and connect them."""
-    wait, size = timedelta(seconds=timeout), int(os.environ["WORLD_SIZE"])
+    wait, size, number = timedelta(seconds=timeout), int(os.environ["WORLD_SIZE"]), next(_GROUPS)
     try:
         shared, rank, size = next(dist.rendezvous("env://", timeout=wait))
         # where torchrun starts all again, the notes of those that were lost are still there
         again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        store = dist.PrefixStore(f"course_utils/{again}/{size}", shared)
+        store = dist.PrefixStore(f"course_utils/{again}/{size}/{number}", shared)
         late = absent(store, "come", rank, size, timeout)
         if late:
             raise ProcessLost(f"{_ranks(late)} of {size} did not come within {timeout:g} s")
@@ -190,6 +210,7 @@ def _start(timeout: float) -> Group:
 
 
 def _end() -> None:
+    _STARTED.clear()  # which held the connections open
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -210,6 +231,15 @@ def absent(store: Any, what: str, rank: int, size: int, seconds: float) -> list[
         return others
     except RuntimeError:
         return []
+
+
+def _within(seconds: float, ask: Callable[[], T]) -> T | None:
+    """What a call returns, or None where it takes longer: a store's host may be what is gone."""
+    answer: list[T] = []
+    thread = threading.Thread(target=lambda: answer.append(ask()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answer[0] if answer else None
 
 
 def _ranks(numbers: list[int]) -> str:

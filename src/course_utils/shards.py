@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.rows import as_rows
-from course_utils.shapes import expect_whole, shown
+from course_utils.shapes import expect_whole
 from course_utils.streaming import StreamedRows, in_advance
 
 BLOCKS_AT_ONCE = 64  # whose rows are shuffled together, where a block need not be less than a row
@@ -30,12 +30,13 @@ POOLS = 3  # the blocks in use, the next ones, and of held-out rows the same in 
 
 
 class Shard(NamedTuple):
-    """A file of rows: where they begin in it, and how many they are."""
+    """A file of rows: where they begin in it, how many they are, and what tells it from another."""
 
     path: Path
     shape: tuple[int, ...]
     dtype: np.dtype
     offset: int
+    stamp: tuple[int, int, int]
 
 
 def rows_of_folder(
@@ -62,6 +63,7 @@ def rows_of_folder(
         TypeError, ValueError: there is no such folder, or a shard cannot be used: its file is named
             before anything is trained, ``x_train['part-03.npy'] must …``, and its row, where that
             is not finite or out of range, when it is read: ``x_train['part-03.npy'][17] must …``.
+            So is a file that was changed or taken away since.
     """
     shards = _opened(name, folder)
     starts = [0, *np.cumsum([shard.shape[0] for shard in shards]).tolist()]
@@ -204,14 +206,12 @@ class _Source:
                 shard, first = self.place(int(numbers[start]))
                 if file is None or file.name != str(shard.path):
                     stack.close()
-                    file = stack.enter_context(open(str(shard.path), "rb"))
+                    file = stack.enter_context(self.open(shard))
                 for i in range(start, stop, self.block):
                     into = rows[i : min(i + self.block, stop)]
                     if not _read_piece(file, shard, first + i - start, into):
-                        raise ValueError(
-                            f"{self.name}[{shard.path.name!r}] must stay as it was when the"
-                            f" training began, got an end before its row {first + stop - start - 1}"
-                        )
+                        end = f"an end before its row {first + stop - start - 1}"
+                        raise self.changed(shard, end)
         try:
             return self.check(self.name, rows)
         except ValueError:
@@ -219,6 +219,22 @@ class _Source:
                 shard, first = self.place(number)  # alone, the row to blame names itself
                 self.check(f"{self.name}[{shard.path.name!r}][{first}]", row[None])
             raise
+
+    def open(self, shard: Shard) -> io.BufferedReader:
+        """Open a file that is still the one that was looked into."""
+        try:
+            file = open(str(shard.path), "rb")
+        except OSError as error:
+            raise self.changed(shard, f"{error.strerror}") from error
+        if _stamp(os.fstat(file.fileno())) != shard.stamp:
+            file.close()
+            raise self.changed(shard, "one that has been written since")
+        return file
+
+    def changed(self, shard: Shard, got: str) -> ValueError:
+        """The error that a file is no longer what it was."""
+        file = f"{self.name}[{shard.path.name!r}]"
+        return ValueError(f"{file} must stay as it was when the training began, got {got}")
 
     def place(self, number: int) -> tuple[Shard, int]:
         """The file of a row, and its number there."""
@@ -237,7 +253,8 @@ def _read_piece(file: io.BufferedReader, shard: Shard, first: int, rows: Tensor)
         return file.readinto(target.reshape(-1).view(np.uint8)) == target.nbytes
     values = np.fromfile(file, shard.dtype, target.size)
     if len(values) == target.size:
-        target[:] = values.reshape(target.shape)
+        with np.errstate(over="ignore"):  # what is too large is named as infinite
+            target[:] = values.reshape(target.shape)
     return len(values) == target.size
 
 
@@ -246,8 +263,10 @@ def _opened(name: str, folder: str | os.PathLike) -> list[Shard]:
     paths = sorted(Path(folder).glob("*.npy"))
     if not paths:
         what = "no .npy file in it" if Path(folder).is_dir() else "no such folder"
+        if Path(folder).is_file():
+            what = "a file; give its folder, or np.load of it"
         raise ValueError(
-            f"{name} must be an array, or a folder of .npy files, got {shown(str(folder))}: {what}"
+            f"{name} must be an array, or a folder of .npy files, got {str(folder)!r}: {what}"
         )
     shards = [_shard(f"{name}[{path.name!r}]", path) for path in paths]
     for shard in shards:
@@ -261,8 +280,9 @@ def _opened(name: str, folder: str | os.PathLike) -> list[Shard]:
 
 def _shard(name: str, path: Path) -> Shard:
     try:
+        stamp = _stamp(os.stat(path))
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         why = str(error).splitlines()[0][:120]
         raise ValueError(f"{name} must be a file of np.save, got one that is not: {why}") from error
     if array.dtype.kind != "f":
@@ -278,7 +298,12 @@ def _shard(name: str, path: Path) -> Shard:
             f"{name} must have its rows one after another, got them column by column (Fortran's"
             " order): save np.ascontiguousarray(x)"
         )
-    return Shard(path, array.shape, array.dtype, array.offset)
+    return Shard(path, array.shape, array.dtype, array.offset, stamp)
+
+
+def _stamp(of: os.stat_result) -> tuple[int, int, int]:
+    """What changes where a file is written anew or another one takes its name."""
+    return of.st_size, of.st_mtime_ns, of.st_ino
 
 
 def _permutation(n: int, generator: torch.Generator) -> Tensor:

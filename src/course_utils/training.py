@@ -108,13 +108,16 @@ def fit(
     more than ``max_bytes`` stay where they are, and the rows of each batch are fetched. The
     training loss is read back once an epoch, so that a GPU does not wait at each step. The same
     seed, weights, data, machine and number of threads give the same result, on a GPU inside
-    ``runtime.deterministic``, also where data are streamed.
+    ``runtime.deterministic``, also where data are streamed; from a folder the rows come in another
+    order then, which ``max_bytes`` decides.
 
     Started by ``torchrun --nproc-per-node=2 script.py``, or in a process group that is there, the
     same call trains one model on several processes, see ``parallel``. Each is given the same data,
     computes on its part of every batch, and ends with the same weights and history; one shows the
     bar. Where one process would train on batches of 128, two do it on 64 each, with the same losses
-    but for rounding and noise.
+    but for rounding and noise. Each holds all rows in its memory; only what is streamed, and what
+    lies on GPUs, is shared out among them. A loader that shuffles must do it alike: call
+    ``torch.manual_seed`` in each process before, or take ``shuffle=False``.
 
     Args:
         model: any module; moved to the device.
@@ -154,8 +157,10 @@ def fit(
             goes on from it, on the same machine to the same weights as if it had never stopped; a
             finished one is read and nothing trained. ``checkpoints.best_weights`` gives the best
             weights so far. Without a schedule, ``epochs`` may be more than they were. A loss with a
-            state needs ``state_dict`` and ``load_state_dict``. Of several processes the first one
-            reads and writes it; with ``torchrun --max-restarts=3`` a killed one does not end all.
+            state needs ``state_dict`` and ``load_state_dict``; a list that only grows is a record,
+            and no state. The global generators of PyTorch, NumPy and Python go on where they were.
+            Of several processes, which all must be given one, the first reads and writes it; with
+            ``torchrun --max-restarts=3`` a killed one does not end all.
         timeout: seconds that a process waits for another one, where this call is the first to need
             it; then, or as soon as the connection breaks, ``ProcessLost`` names who did not answer.
             The file of ``checkpoint`` has the epochs before.
@@ -165,6 +170,9 @@ def fit(
         ValueError: an argument is out of its range; data are empty, not finite, or outside [0, 1]
             where the loss needs that; ``patience`` without ``x_val``; the file of ``checkpoint`` is
             of another training, says which; processes were given different things.
+        TypeError: data are not of numbers; or a loss has a state that ``checkpoint`` would forget,
+            says which.
+        OSError: the file of ``checkpoint`` cannot be written; the one before is whole.
         FloatingPointError: the loss is no longer finite; names the first such epoch and batch, and
             the process. Or the held-out loss was not finite after any epoch.
         RuntimeError: another process has stopped; says which, and why.
@@ -180,7 +188,7 @@ def fit(
         unit_range = _needs_unit_range(model, loss)
         rows = partial(rows_within, model=model, unit_range=unit_range, max_bytes=max_bytes)
         x = parallel.placed(rows("x_train", x_train, at_least=batch_size), place, group)
-        _check_last_batch(model, len(x), batch_size, ranks)
+        _check_last_batch(model, x, batch_size, ranks)
         held_out = None if x_val is None else parallel.placed(rows("x_val", x_val), place, group)
         optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=rate, fused=True)
         run: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "patience": patience}
@@ -188,10 +196,12 @@ def fit(
         if group or checkpoint is not None:
             run |= describe(model, optimizer, loss, schedule, epochs, x_train=x, x_val=held_out)
     if group:
-        parallel.begin(group, model, optimizer, run)
+        alike = {"epochs": epochs, "checkpoint": "none" if checkpoint is None else "given"}
+        parallel.begin(group, model, optimizer, run | alike)
     one_epoch, held_out_loss, generators = parallel.ways(group, seed, place, _epoch, evaluate)
     steps = epochs * -(-len(x) // (batch_size * ranks))
-    scheduler = schedule(optimizer, steps) if schedule else None
+    with together(group):
+        scheduler = schedule(optimizer, steps) if schedule else None
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     kept = None
     if checkpoint is not None:
@@ -351,14 +361,23 @@ def _check(
             raise ValueError(f"patience must come with x_val, got patience = {patience} alone")
 
 
-def _check_last_batch(model: nn.Module, n: int, batch_size: int, ranks: int) -> None:
+def _check_last_batch(
+    model: nn.Module, x: Tensor | StreamedRows, batch_size: int, ranks: int
+) -> None:
     """One row alone has no variance for a batch normalisation to divide by."""
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    last = n % (batch_size * ranks)  # of which each rank takes a part
-    if 0 < last < 2 * ranks and any(isinstance(part, kinds) for part in model.modules()):
+    if batch_size == 1 or not any(isinstance(part, kinds) for part in model.modules()):
+        return
+    if parallel.fewest_rows(x, batch_size, ranks) < 2:
+        # all rows in one batch are the last to try
+        larger = range(batch_size + 1, max(-(-len(x) // ranks), batch_size + 1) + 1)
+        serves = (size for size in larger if parallel.fewest_rows(x, size, ranks) > 1)
+        size = next(serves, None)
+        cure = f"take {size}" if size else "no other serves: take more rows or fewer processes"
+        processes = f" and {ranks} processes" if ranks > 1 else ""
         raise ValueError(
             f"batch_size must leave no batch of one row to a model with BatchNorm, got {batch_size}"
-            f" for {n} rows: take {batch_size + 1}"
+            f" for {len(x)} rows{processes}: {cure}"
         )
 
 
