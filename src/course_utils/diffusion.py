@@ -206,7 +206,9 @@ class Denoiser(nn.Module):
         expect_sizes("d, hidden, blocks", (d, hidden, blocks), 3)
         self.start = nn.Linear(d + 8, hidden)
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+            nn.Sequential(
+                nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden)
+            )
             for _ in range(blocks)
         )
         self.end = nn.Sequential(nn.SiLU(), nn.Linear(hidden, d))
