@@ -36,7 +36,9 @@ def schedule(steps: int, *, first: float = 9.0, last: float = -7.0) -> Tensor:
     return torch.sigmoid(torch.linspace(first, last, steps, dtype=torch.float64)).sqrt()
 
 
-def noisy(x: Tensor, alpha: Tensor, generator: torch.Generator | None = None) -> tuple:
+def noisy(
+    x: Tensor, alpha: Tensor, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
     """Draw z = α x + σ ε, a level at once, and return it with its noise. Defined in chapter 21.
 
     Args:

@@ -9,7 +9,7 @@ from course_utils.exercises.grading import Case, Exercise, Mistake
 
 
 # 21.1 --------------------------------------------------------------------------------------------
-# z = α x + σ ε with σ² = 1 − α². Solve for x; the score is −ε̂/σ (21.11).
+# z = α x + σ ε with σ² = 1 − α². Solve for x; the score is −ε̂/σ (21.10).
 def translate(z: np.ndarray, eps_hat: np.ndarray, alpha: np.ndarray) -> tuple:
     """Clean point and score from a guessed noise: (n, d), (n, d), (n,) -> (n, d) each."""
     alpha = np.asarray(alpha)[:, None]
