@@ -17,6 +17,12 @@ DEFAULTS = {
         "Coupling": {"n_context": 0, "flip": False},
         "Flow": {"layers": 4, "n_context": 0},
     },
+    "diffusion": {
+        "schedule": {"first": 9.0, "last": -7.0},
+        "sample": {"eta": 1.0},
+        "Denoiser": {"blocks": 2},
+    },
+    "sample_quality": {"precision_recall": {"k": 3}},
     "annealed": {"annealed_weights": {"leapfrog": 5, "seed": 0}},
     "vae.conditional": {"ConditionalVAE": {"n_classes": 10}, "with_labels": {"n_classes": 10}},
     "vae.convolutional": {
@@ -81,6 +87,7 @@ DEFAULTS = {
 NONE = ("gaussians", "vae.dense", "vae.small", "vae.weights", "numpy_nn.layers", "numpy_nn.losses")
 NONE += ("autoencoders.denoising", "iwae", "precision")
 IN_NUMPY = ("numpy_", "gaussians", "manifold", "disentanglement", "exercises", "plots")
+IN_NUMPY += ("sample_quality",)
 
 
 def public(module):

@@ -65,6 +65,10 @@ def a(*shape):
     return 0.1 + 0.8 * np.random.default_rng(len(shape) + sum(shape)).random(shape)
 
 
+def falling():
+    return torch.tensor([0.9, 0.6, 0.2])
+
+
 def t(*shape):
     return torch.from_numpy(a(*shape)).float()
 
@@ -363,6 +367,27 @@ CALLS = {
     ),
     "iwae.negative_iwae": lambda: dict(model=small_vae(), x=t(4, 6), samples=3),
     "iwae.negative_dreg": lambda: dict(model=small_vae(), x=t(4, 6), samples=3),
+    # ---- many levels
+    "diffusion.schedule": lambda: dict(steps=4, first=3.0, last=-3.0),
+    "diffusion.expect_falling": lambda: dict(alpha=falling()),
+    "diffusion.expect_inside": lambda: dict(alpha=t(4, 1)),
+    "diffusion.noisy": lambda: dict(x=t(4, 3), alpha=t(4, 1), generator=noise()),
+    "diffusion.guess": lambda: dict(predict=torch.add, z=t(4, 3), alpha=t(4, 1)),
+    "diffusion.step_back": lambda: dict(
+        x=t(4, 3), z=t(4, 3), before=0.5 + t(4, 1) / 2, alpha=t(4, 1) / 2
+    ),
+    "diffusion.bound_terms": lambda: dict(
+        predict=torch.add, x=t(4, 3), alpha=falling(), generator=noise()
+    ),
+    "diffusion.noise_loss": lambda: dict(
+        predict=torch.add, x=t(4, 3), generator=noise(), alpha=falling()
+    ),
+    "diffusion.sample": lambda: dict(
+        predict=torch.add, z=t(4, 3), alpha=falling(), generator=noise(), eta=0.5
+    ),
+    "diffusion.Denoiser": lambda: dict(d=3, hidden=4, blocks=1),
+    "sample_quality.frechet": lambda: dict(a=a(6, 3), b=a(7, 3)),
+    "sample_quality.precision_recall": lambda: dict(real=a(6, 3), fake=a(7, 3), k=2),
     # ---- VAEs
     "vae.conditional.ConditionalVAE": lambda: dict(n_classes=3),
     "vae.conditional.with_labels": lambda: dict(x=a(3, 2), y=np.arange(3), n_classes=3),
@@ -397,6 +422,7 @@ MAKE = {
     "autoencoders.contractive.TiedAutoencoder": lambda make: make(6, 2, noise()),
     "autoencoders.sparse.SparseAutoencoder": lambda make: make(6, 8, k=3),
     "autoencoders.vanilla.Autoencoder": lambda make: make((6, 4, 2)),
+    "diffusion.Denoiser": lambda make: make(3, 4, blocks=1),
     "training.History": lambda make: make([3.0, 2.0], [3.5, 2.5], best_epoch=2),
     "vae.conditional.ConditionalVAE": lambda make: make(6, 5, 2, n_classes=3),
     "vae.convolutional.ConvEncoder": lambda make: make(4, 8, 2, (3, 2)),
@@ -430,6 +456,7 @@ METHODS = {
     "autoencoders.vanilla.Autoencoder.logits": lambda: dict(z=t(4, 2)),
     "autoencoders.vanilla.Autoencoder.decode": lambda: dict(z=t(4, 2)),
     "autoencoders.vanilla.Autoencoder.forward": lambda: dict(x=t(4, 6)),
+    "diffusion.Denoiser.forward": lambda: dict(z=t(4, 3), alpha=t(4, 1)),
     "training.History.plot": lambda: dict(ax=axes(), label="loss"),
     "vae.conditional.ConditionalVAE.encode": lambda: dict(rows=labelled()),
     "vae.conditional.ConditionalVAE.reparameterize": lambda: dict(

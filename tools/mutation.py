@@ -70,6 +70,8 @@ TESTS = {
     "vae.flows": "chapter19 defaults",
     "iwae": "chapter19 defaults",
     "annealed": "chapter19 defaults",
+    "diffusion": "chapter21 defaults",
+    "sample_quality": "chapter21 chapter14",
     "evaluation": "evaluation gaussians chapter11 defaults",
     "numpy_nn.layers": "numpy_nn numpy_vae defaults",
     "numpy_nn.losses": "numpy_nn numpy_vae defaults",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.arguments import named_errors
-from course_utils.shapes import expect_shapes, expect_sizes, expect_whole
+from course_utils.shapes import expect_numbers, expect_shapes, expect_sizes, expect_whole
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 
@@ -53,7 +53,20 @@ def noisy(
 
 
 def guess(predict: Predict, z: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the guessed clean point (z − σ ε̂)/α and the guessed noise ε̂: (n, d) each."""
+    """Return the guessed clean points and noise, (n, d) each. Defined in chapter 21.
+
+    x̂ = (z − σ ε̂)/α with ε̂ = predict(z, α).
+
+    Args:
+        predict: the noise of a point.
+        z: (n, d).
+        alpha: (n, 1), in (0, 1).
+
+    Raises:
+        ValueError: a shape does not fit, or a level lies outside (0, 1).
+    """
+    expect_shapes("n d, n 1", z=z, alpha=alpha)
+    expect_inside(alpha=alpha)
     eps_hat = predict(z, alpha)
     return (z - (1 - alpha**2).sqrt() * eps_hat) / alpha, eps_hat
 
@@ -70,7 +83,12 @@ def step_back(x: Tensor, z: Tensor, before: Tensor, alpha: Tensor) -> tuple[Tens
 
     Returns:
         The mean, (n, d), and the variance, of the shape of ``alpha``.
+
+    Raises:
+        ValueError: a shape does not fit, or a level lies outside (0, 1).
     """
+    expect_shapes("n d, n d", x=x, z=z)
+    expect_inside(before=before, alpha=alpha)
     a = alpha / before
     b2, var_before, var = 1 - a**2, 1 - before**2, 1 - alpha**2
     return (before * b2 * x + a * var_before * z) / var, b2 * var_before / var
@@ -133,9 +151,10 @@ def noise_loss(
     Source:
         Ho, Jain and Abbeel (2020), equation 14, https://arxiv.org/abs/2006.11239.
     """
+    expect_shapes("n d", x=x)
     expect_falling(alpha)
-    drawn = torch.randint(len(alpha), (len(x), 1), generator=generator, device=x.device)
-    levels = alpha.to(x)[drawn]  # (n, 1)
+    drawn = torch.rand((len(x), 1), generator=generator, device=x.device) * len(alpha)
+    levels = alpha.to(x)[drawn.long()]  # (n, 1)
     z, eps = noisy(x, levels, generator)
     return (eps - predict(z, levels)).square().sum(dim=1).mean()
 
@@ -151,7 +170,7 @@ def sample(
 ) -> Tensor:
     """Walk from level T back to a clean point. Defined in chapter 21.
 
-    A step goes to α_{t−1} x̂ + √(σ_{t−1}² − w²) ε̂ + w ε with w² = eta² times the variance of
+    A step goes to α_{t−1} x̂ + √(σ_{t−1}² − κ²) ε̂ + κ ε with κ² = eta² times the variance of
     ``step_back``. With ``eta=1`` that is an ancestral step, a draw from p(z_{t−1} | z_t). With
     ``eta=0`` nothing is drawn: the deterministic sampler. The last step returns x̂.
 
@@ -175,6 +194,7 @@ def sample(
     expect_falling(alpha)
     if not 0 <= eta <= 1:
         raise ValueError(f"eta must lie in [0, 1], got {eta}")
+    z = 1.0 * z  # whole numbers become floats
     levels = alpha.to(z).flip(0)
     for a, before in zip(levels[:-1], levels[1:], strict=True):
         x_hat, eps_hat = guess(predict, z, a.expand(len(z), 1))
@@ -232,9 +252,23 @@ def expect_falling(alpha: Tensor) -> None:
     Raises:
         ValueError: it does not.
     """
-    inside = alpha.ndim == 1 and len(alpha) > 1 and bool((alpha > 0).all() and (alpha < 1).all())
-    if not inside or not bool((alpha.diff() < 0).all()):
-        raise ValueError("alpha must be (T,) with T of 2 or more, fall, and lie inside (0, 1)")
+    expect_shapes("t", alpha=alpha)
+    if len(alpha) < 2 or not bool(((alpha > 0) & (alpha < 1)).all() and (alpha.diff() < 0).all()):
+        raise ValueError(f"alpha must hold 2 or more numbers that fall inside (0, 1), got {alpha}")
+
+
+def expect_inside(**values: Tensor) -> None:
+    """Check that each holds numbers inside (0, 1), one alone or one a row, (n, 1).
+
+    Raises:
+        ValueError: one does not; the message names it.
+    """
+    for name, value in values.items():
+        expect_numbers(name, value)
+        if value.ndim and (value.ndim != 2 or value.shape[1] != 1 or not len(value)):
+            raise ValueError(f"{name} must be one number or (n, 1), got shape {tuple(value.shape)}")
+        if not bool(((value > 0) & (value < 1)).all()):
+            raise ValueError(f"{name} must lie inside (0, 1), got {value}")
 
 
 named_errors(globals())

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.spatial.distance import cdist  # type: ignore[import-untyped]
 
 from course_utils.arguments import named_errors
-from course_utils.shapes import expect_shapes
+from course_utils.shapes import expect_finite, expect_shapes
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
@@ -50,6 +50,7 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[fl
         Kynkäänniemi et al. (2019), https://arxiv.org/abs/1904.06991.
     """
     expect_shapes("n d, m d", real=real, fake=fake)
+    expect_finite(real=real, fake=fake)
     reach_real, reach_fake = (
         np.sort(cdist(points, points), axis=1)[:, k] for points in (real, fake)
     )

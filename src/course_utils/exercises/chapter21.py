@@ -355,7 +355,8 @@ EXERCISE_4 = Exercise(
     hints=(
         "Chapter 11: precisions add. Given z_t, that of x is 1/s² + α_t²/σ_t².",
         "The mean squared error of the best guess is that variance, the same for every z_t.",
-        "½ SNR_1 e_1 + ½ ln(2π/SNR_1); ½ (SNR_{t−1} − SNR_t) e_t; ½ (α_T² s² + σ_T² − 1 − ln σ_T²).",
+        "½ SNR_1 e_1 + ½ ln(2π/SNR_1), then ½ (SNR_{t−1} − SNR_t) e_t, then"
+        " ½ (α_T² s² + σ_T² − 1 − ln σ_T²).",
     ),
 )
 
