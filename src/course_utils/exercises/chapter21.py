@@ -272,7 +272,9 @@ EXERCISE_3 = Exercise(
 
 
 # 21.4 --------------------------------------------------------------------------------------------
-# Given z_t, x is normal with the variance 1/(1/s² + α²/σ²) = s² σ²/(α² s² + σ²), whatever z_t.
+# Given z_t, x is normal with the variance 1/(1/s² + α²/σ²) = s² σ²/(α² s² + σ²), whatever z_t. With
+# many levels, from hardly any noise to hardly any signal, the terms add up to the entropy of the
+# data, ½ ln(2πe s²).
 def gaussian_terms(variance: float, alpha: np.ndarray) -> np.ndarray:
     """Mean terms of −ELBO for numbers from N(0, variance), best guess: (T,) -> (T + 1,) nats."""
     alpha = np.asarray(alpha, dtype=float)
