@@ -15,10 +15,10 @@ torch = pytest.importorskip("torch")
 
 from course_utils.diffusion import (  # noqa: E402
     Denoiser,
-    bound_terms,
+    level_terms,
     guess,
     noise_loss,
-    noisy,
+    noised,
     sample,
     schedule,
     step_back,
@@ -55,7 +55,7 @@ def test_a_schedule_falls_by_equal_steps_of_the_logarithm(steps, first, last):
 
 def test_a_level_has_its_mean_and_its_noise():
     x = torch.tensor([[2.0, -1.0]]).double().expand(50_000, 2)
-    z, eps = noisy(x, torch.tensor(0.6).double().expand(50_000, 1), noise())
+    z, eps = noised(x, torch.tensor(0.6).double().expand(50_000, 1), noise())
     torch.testing.assert_close(z, 0.6 * x + 0.8 * eps)
     assert (eps.mean(dim=0).abs() < 0.02).all() and (eps.var(dim=0) - 1).abs().max() < 0.03
 
@@ -75,7 +75,7 @@ def test_a_step_back_is_bayes_rule(seed):
 
 
 def test_a_guess_undoes_the_noise():
-    z, eps = noisy(torch.ones(4, 2), torch.full((4, 1), 0.3), noise())
+    z, eps = noised(torch.ones(4, 2), torch.full((4, 1), 0.3), noise())
     x_hat, same = guess(lambda z, alpha: eps, z, torch.full((4, 1), 0.3))
     torch.testing.assert_close(x_hat, torch.ones(4, 2))
     assert same is eps
@@ -86,7 +86,7 @@ def test_a_guess_undoes_the_noise():
 def test_the_terms_of_gaussian_data_are_those_of_the_exercise(variance):
     alpha = schedule(6, first=4, last=-3)
     x = math.sqrt(variance) * torch.randn(40_000, 1, generator=noise(), dtype=torch.float64)
-    terms = bound_terms(best_for(variance), x, alpha, noise(1))
+    terms = level_terms(best_for(variance), x, alpha, noise(1))
     wanted = find("21.4").solution[0](variance, alpha.numpy())
     error = terms.std(dim=0).numpy() / 200
     assert (np.abs(terms.mean(dim=0).numpy() - wanted) < 4.5 * error + 1e-9).all()
@@ -94,7 +94,7 @@ def test_the_terms_of_gaussian_data_are_those_of_the_exercise(variance):
 
 def test_a_perfect_guess_leaves_the_constants_alone():
     alpha, x = schedule(5), torch.randn(3, 2, generator=noise())
-    terms = bound_terms(lambda z, a: (z - a * x) / (1 - a**2).sqrt(), x, alpha)
+    terms = level_terms(lambda z, a: (z - a * x) / (1 - a**2).sqrt(), x, alpha)
     ratio = (alpha[0] ** 2 / (1 - alpha[0] ** 2)).item()
     torch.testing.assert_close(terms[:, 0], torch.full((3,), math.log(2 * math.pi / ratio)))
     assert terms[:, 1:-1].abs().max() < 1e-4

@@ -377,12 +377,12 @@ CALLS = {
     "diffusion.schedule": lambda: dict(steps=4, first=3.0, last=-3.0),
     "diffusion.expect_falling": lambda: dict(alpha=falling()),
     "diffusion.expect_inside": lambda: dict(alpha=t(4, 1)),
-    "diffusion.noisy": lambda: dict(x=t(4, 3), alpha=t(4, 1), generator=noise()),
+    "diffusion.noised": lambda: dict(x=t(4, 3), alpha=t(4, 1), generator=noise()),
     "diffusion.guess": lambda: dict(predict=torch.add, z=t(4, 3), alpha=t(4, 1)),
     "diffusion.step_back": lambda: dict(
         x=t(4, 3), z=t(4, 3), before=0.5 + t(4, 1) / 2, alpha=t(4, 1) / 2
     ),
-    "diffusion.bound_terms": lambda: dict(
+    "diffusion.level_terms": lambda: dict(
         predict=torch.add, x=t(4, 3), alpha=falling(), generator=noise()
     ),
     "diffusion.noise_loss": lambda: dict(

@@ -36,7 +36,7 @@ def schedule(steps: int, *, first: float = 9.0, last: float = -7.0) -> Tensor:
     return torch.sigmoid(torch.linspace(first, last, steps, dtype=torch.float64)).sqrt()
 
 
-def noisy(
+def noised(
     x: Tensor, alpha: Tensor, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
     """Draw z = α x + σ ε, a level at once, and return it with its noise. Defined in chapter 21.
@@ -94,7 +94,7 @@ def step_back(x: Tensor, z: Tensor, before: Tensor, alpha: Tensor) -> tuple[Tens
     return (before * b2 * x + a * var_before * z) / var, b2 * var_before / var
 
 
-def bound_terms(
+def level_terms(
     predict: Predict, x: Tensor, alpha: Tensor, generator: torch.Generator | None = None
 ) -> Tensor:
     """Estimate the terms of −ELBO of each point, one draw a level. Defined in chapter 21.
@@ -126,7 +126,7 @@ def bound_terms(
     errors = []
     for a in alpha.to(x):
         level = a.expand(len(x), 1)
-        x_hat, _ = guess(predict, noisy(x, level, generator)[0], level)
+        x_hat, _ = guess(predict, noised(x, level, generator)[0], level)
         errors.append((x - x_hat).square().sum(dim=1))
     terms = torch.stack(errors, dim=1) * weights
     terms[:, 0] += 0.5 * x.shape[1] * torch.log(2 * math.pi / ratio[0])
@@ -155,7 +155,7 @@ def noise_loss(
     expect_falling(alpha)
     drawn = torch.rand((len(x), 1), generator=generator, device=x.device) * len(alpha)
     levels = alpha.to(x)[drawn.long()]  # (n, 1)
-    z, eps = noisy(x, levels, generator)
+    z, eps = noised(x, levels, generator)
     return (eps - predict(z, levels)).square().sum(dim=1).mean()
 
 

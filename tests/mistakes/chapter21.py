@@ -85,7 +85,7 @@ MISTAKES = [
         "walk",
         "        z = a * z + (1 - a**2).sqrt() * torch.randn("
         "z.shape, generator=generator, dtype=z.dtype)\n        path.append(z)",
-        "        path.append(noisy(x, level(alpha[len(path)], len(x)), generator)[0])",
+        "        path.append(noised(x, level(alpha[len(path)], len(x)), generator)[0])",
         ("21.3 levels belong together", "21.6 Bayes' rule"),
     ),
     Mistake(
@@ -219,7 +219,7 @@ MISTAKES = [
         "train-check",
         "for net in (exact, *nets)",
         "for net in (exact, exact, exact)",
-        ("5.5 no network beats",),
+        ("no network beats",),
     ),
     Mistake(
         "chapter 05's point without the factor α",
@@ -240,7 +240,7 @@ MISTAKES = [
         "score-net",
         "excess = ((eps - said) ** 2 - (eps - best) ** 2)",
         "excess = ((eps - said) ** 2)",
-        ("5.5 excess of the loss",),
+        ("excess of the loss",),
     ),
     Mistake(
         "errors of the exact guess",
@@ -301,7 +301,7 @@ MISTAKES = [
     Mistake(
         "real images under the sampler's name",
         "digits-samples",
-        "    sets[name] = [images(net, seed, size, eta) for seed, net in enumerate(digit_nets)]",
+        "    sets[name] = [walk_back(net, seed, size, eta) for seed, net in enumerate(digit_nets)]",
         "    sets[name] = [again, again]",
         ("samples: F four times", "the VAE's F", "the VAE has the higher recall"),
     ),
