@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch")
 
 from course_utils.diffusion import (  # noqa: E402
     Denoiser,
-    level_terms,
     guess,
+    level_terms,
     noise_loss,
     noised,
     sample,
