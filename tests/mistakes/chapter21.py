@@ -121,7 +121,7 @@ MISTAKES = [
         "diffusion.py",
         "    terms[:, 0] += 0.5 * x.shape[1] * torch.log(2 * math.pi / ratio[0])\n",
         "",
-        ("21.5 lowest level", "21.5 the gap is above zero"),
+        ("21.5 lowest level", "21.5 256 levels: below"),
     ),
     Mistake(
         "one dimension for d in the last level",
