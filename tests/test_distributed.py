@@ -180,6 +180,9 @@ SAID = {
     "other layers": "ValueError: all ranks must be given the same, got layers Sequential(",
     "other loss": "ValueError: all ranks must be given the same, got loss weighted.<locals>",
     "schedule": "KeyError: 'schedule'",
+    "step": "KeyError: 'no such step'",
+    "last step": "KeyError: 'no such step'",
+    "state": "KeyError: 'no such state'",
 }
 
 
