@@ -17,6 +17,11 @@ DEFAULTS = {
         "Coupling": {"n_context": 0, "flip": False},
         "Flow": {"layers": 4, "n_context": 0},
     },
+    "discrete": {
+        "VectorQuantiser": {"commitment": 0.25},
+        "MovingQuantiser": {"decay": 0.99, "restart": 0.0},
+        "CodePrior": {"hidden": 32},
+    },
     "annealed": {"annealed_weights": {"leapfrog": 5, "seed": 0}},
     "vae.conditional": {"ConditionalVAE": {"n_classes": 10}, "with_labels": {"n_classes": 10}},
     "vae.convolutional": {

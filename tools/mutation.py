@@ -70,6 +70,7 @@ TESTS = {
     "vae.flows": "chapter19 defaults",
     "iwae": "chapter19 defaults",
     "annealed": "chapter19 defaults",
+    "discrete": "chapter20 defaults",
     "evaluation": "evaluation gaussians chapter11 defaults",
     "numpy_nn.layers": "numpy_nn numpy_vae defaults",
     "numpy_nn.losses": "numpy_nn numpy_vae defaults",

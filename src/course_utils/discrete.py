@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils.arguments import named_errors
-from course_utils.shapes import expect_shapes, expect_sizes, expect_whole
+from course_utils.shapes import expect_finite, expect_shapes, expect_sizes, expect_whole
 
 
 def nearest(z: Tensor, codebook: Tensor) -> Tensor:
@@ -25,10 +25,11 @@ def nearest(z: Tensor, codebook: Tensor) -> Tensor:
         (…) whole numbers from 0 to K - 1. No gradient passes.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes do not fit, or a number is not finite.
     """
     flat = z.detach().reshape(-1, z.shape[-1])
     expect_shapes("n r, K r", z=flat, codebook=codebook)
+    expect_finite(z=flat, codebook=codebook)
     return torch.cdist(flat, codebook.detach()).argmin(dim=1).view(z.shape[:-1])
 
 
@@ -64,8 +65,9 @@ def perplexity(codes: Tensor, n_values: int) -> float:
         ValueError: there is no code, or one that is no value.
     """
     expect_whole("n_values", n_values, 1)
-    if codes.numel() == 0 or not 0 <= int(codes.min()) <= int(codes.max()) < n_values:
-        raise ValueError(f"codes must be whole numbers from 0 to {n_values - 1}, at least one")
+    inside = codes.numel() > 0 and 0 <= int(codes.min()) <= int(codes.max()) < n_values
+    if not inside:
+        raise ValueError(f"codes must be one or more from 0 to {n_values - 1}, got {codes}")
     p = torch.bincount(codes.flatten(), minlength=n_values).double() / codes.numel()
     return math.exp(-torch.special.xlogy(p, p).sum())
 
@@ -124,13 +126,15 @@ class VectorQuantiser(nn.Module):
         return straight_through(z, e), codes, penalty
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Find the rows of codes: (…) whole numbers -> (…, r)."""
+        """Find the rows of codes: (n, m) whole numbers -> (n, m, r)."""
+        expect_shapes("n m", codes=codes)
         return self.codebook[codes]
 
     @torch.no_grad()
     def place(self, rows: Tensor) -> None:
         """Put the codebook at these rows, (K, r)."""
         expect_shapes(f"{self.n_values} {self.width}", rows=rows)
+        expect_finite(rows=rows)
         self.codebook.copy_(rows)
 
 
@@ -179,7 +183,7 @@ class MovingQuantiser(VectorQuantiser):
         """Quantise as ``VectorQuantiser`` does; then, in training mode, move the codebook."""
         e, codes, penalty = super().forward(z)
         if self.training:
-            self.move(z.detach().flatten(0, 1), codes.flatten(), generator)
+            self._move(z.detach().flatten(0, 1), codes.flatten(), generator)
         return e, codes, penalty
 
     def place(self, rows: Tensor) -> None:
@@ -189,9 +193,8 @@ class MovingQuantiser(VectorQuantiser):
         self.sums.copy_(rows)
 
     @torch.no_grad()
-    def move(self, z: Tensor, codes: Tensor, generator: torch.Generator | None = None) -> None:
+    def _move(self, z: Tensor, codes: Tensor, generator: torch.Generator | None = None) -> None:
         """Take one step: (n, r) vectors, (n,) the rows that they chose."""
-        expect_shapes(f"n {self.width}, n", z=z, codes=codes)
         chosen = F.one_hot(codes, self.n_values).to(z.dtype)  # (n, K)
         self.counts.lerp_(chosen.sum(dim=0), 1 - self.decay)
         self.sums.lerp_(chosen.T @ z, 1 - self.decay)
@@ -241,7 +244,8 @@ class FiniteScalar(nn.Module):
         return straight_through(bounded, 2 * levels / self.steps - 1), codes, z.new_zeros(())
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Find the vectors of codes: (…) whole numbers -> (…, r)."""
+        """Find the vectors of codes: (n, m) whole numbers -> (n, m, r)."""
+        expect_shapes("n m", codes=codes)
         levels = codes[..., None] // self.places % (self.steps + 1)
         return 2 * levels / self.steps - 1
 
@@ -278,10 +282,12 @@ class VQVAE(nn.Module):
 
     def decode(self, e: Tensor) -> Tensor:
         """Decode vectors: (n, m, r) -> (n, d), in [0, 1]."""
+        expect_shapes(f"n {self.m} {self.quantiser.width}", e=e)
         return self.decoder(e.flatten(1))
 
     def codes(self, x: Tensor) -> Tensor:
         """Compute the codes of images: (n, d) -> (n, m) whole numbers."""
+        expect_finite(x=x)
         return self.quantiser(self.encode(x))[1]
 
 
