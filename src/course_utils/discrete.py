@@ -227,7 +227,9 @@ class FiniteScalar(nn.Module):
             ValueError: no level, or one below 2.
         """
         super().__init__()
-        expect_sizes("levels", levels, 2)
+        expect_sizes("levels", levels, 1)
+        if min(levels) < 2:
+            raise ValueError(f"levels must be at least 2 each, got {tuple(levels)}")
         self.width, self.n_values = len(levels), math.prod(levels)
         self.register_buffer("steps", torch.tensor(levels) - 1)  # (r,): gaps between levels
         places = [math.prod(levels[:i]) for i in range(len(levels))]
