@@ -386,6 +386,9 @@ CALLS = {
     "discrete.straight_through": lambda: dict(z=t(4, 2), e=t(4, 2)),
     "discrete.perplexity": lambda: dict(codes=torch.arange(6) % 3, n_values=3),
     "discrete.squares": lambda: dict(difference=t(4, 3, 2)),
+    "discrete.kmeans_step": lambda: dict(
+        codebook=t(3, 2), counts=t(3), z=t(4, 2), codes=torch.arange(4) % 3, decay=0.9
+    ),
     "discrete.VectorQuantiser": lambda: dict(n_values=5, width=2, commitment=0.3),
     "discrete.MovingQuantiser": lambda: dict(n_values=5, width=2, decay=0.9, restart=0.5),
     "discrete.FiniteScalar": lambda: dict(levels=(4, 3)),

@@ -138,11 +138,46 @@ class VectorQuantiser(nn.Module):
         self.codebook.copy_(rows)
 
 
+@torch.no_grad()
+def kmeans_step(
+    codebook: Tensor, counts: Tensor, z: Tensor, codes: Tensor, *, decay: float
+) -> tuple[Tensor, Tensor]:
+    """Take one step of moving averages towards the means of the cells. Defined in chapter 20.
+
+    N_j ← decay N_j + (1 − decay) n_j, and s_j alike, for the sum of the vectors that chose row j;
+    the row is s_j / N_j. A row that no vector chose stays.
+
+    Args:
+        codebook: (K, r).
+        counts: (K,) moving averages N_j of how many vectors chose each row.
+        z: (n, r) vectors of a batch.
+        codes: (n,) the row that each chose.
+        decay: in [0, 1).
+
+    Returns:
+        The new codebook and the new counts.
+
+    Raises:
+        ValueError: the shapes do not fit, or a number is not finite.
+
+    Source:
+        van den Oord, Vinyals and Kavukcuoglu (2017), appendix A.1,
+        https://arxiv.org/abs/1711.00937.
+    """
+    expect_shapes("K r, K, n r, n", codebook=codebook, counts=counts, z=z, codes=codes)
+    expect_finite(codebook=codebook, counts=counts, z=z)
+    chosen = F.one_hot(codes, len(codebook)).to(z.dtype)  # (n, K)
+    kept, new = decay * counts, (1 - decay) * chosen.sum(dim=0)
+    sums = kept[:, None] * codebook + (1 - decay) * chosen.T @ z
+    total = (kept + new)[:, None]
+    # A row that is idle for thousands of steps has a count of nearly nothing.
+    return torch.where(total > 1e-6, sums / total, codebook), kept + new
+
+
 class MovingQuantiser(VectorQuantiser):
     """The same, with rows that are ratios of moving averages. Defined in chapter 20.
 
-    Each call in training mode takes a step towards the means of the vectors that chose each row;
-    the loss leaves the rows alone.
+    Each call in training mode takes a ``kmeans_step``; the loss leaves the rows alone.
 
     Source:
         van den Oord, Vinyals and Kavukcuoglu (2017), appendix A.1,
@@ -151,7 +186,6 @@ class MovingQuantiser(VectorQuantiser):
     """
 
     counts: Tensor
-    sums: Tensor
 
     def __init__(
         self, n_values: int, width: int, *, decay: float = 0.99, restart: float = 0.0
@@ -175,7 +209,6 @@ class MovingQuantiser(VectorQuantiser):
         self.decay, self.restart = decay, restart
         self.codebook.requires_grad_(False)
         self.register_buffer("counts", torch.ones(n_values))
-        self.register_buffer("sums", self.codebook.detach().clone())
 
     def forward(
         self, z: Tensor, generator: torch.Generator | None = None
@@ -183,27 +216,17 @@ class MovingQuantiser(VectorQuantiser):
         """Quantise as ``VectorQuantiser`` does; then, in training mode, move the codebook."""
         e, codes, penalty = super().forward(z)
         if self.training:
-            self._move(z.detach().flatten(0, 1), codes.flatten(), generator)
+            vectors = z.detach().flatten(0, 1)  # (n m, r)
+            book, counts = kmeans_step(
+                self.codebook, self.counts, vectors, codes.flatten(), decay=self.decay
+            )
+            idle = counts < self.restart
+            n = (int(idle.sum()),)
+            rows = torch.randint(len(vectors), n, generator=generator, device=z.device)
+            book[idle], counts[idle] = vectors[rows], self.restart
+            self.codebook.copy_(book)
+            self.counts.copy_(counts)
         return e, codes, penalty
-
-    def place(self, rows: Tensor) -> None:
-        """Put the codebook at these rows, (K, r), as if each had been chosen once a batch."""
-        super().place(rows)
-        self.counts.fill_(1)
-        self.sums.copy_(rows)
-
-    @torch.no_grad()
-    def _move(self, z: Tensor, codes: Tensor, generator: torch.Generator | None = None) -> None:
-        """Take one step: (n, r) vectors, (n,) the rows that they chose."""
-        chosen = F.one_hot(codes, self.n_values).to(z.dtype)  # (n, K)
-        self.counts.lerp_(chosen.sum(dim=0), 1 - self.decay)
-        self.sums.lerp_(chosen.T @ z, 1 - self.decay)
-        idle = self.counts < self.restart
-        rows = torch.randint(len(z), (int(idle.sum()),), generator=generator, device=z.device)
-        self.counts[idle] = self.restart
-        self.sums[idle] = self.restart * z[rows]
-        used = self.counts[:, None] > 1e-6  # idle for thousands of batches: soon 0/0
-        self.codebook.copy_(torch.where(used, self.sums / self.counts[:, None], self.codebook))
 
 
 class FiniteScalar(nn.Module):
