@@ -158,12 +158,14 @@ def kmeans_step(
         The new codebook and the new counts.
 
     Raises:
-        ValueError: the shapes do not fit, or a number is not finite.
+        ValueError: the shapes do not fit, or a number is not finite or out of its range.
 
     Source:
         van den Oord, Vinyals and Kavukcuoglu (2017), appendix A.1,
         https://arxiv.org/abs/1711.00937.
     """
+    if not (isinstance(decay, (int, float)) and 0 <= decay < 1):
+        raise ValueError(f"decay must be a number in [0, 1), got {decay!r}")
     expect_shapes("K r, K, n r, n", codebook=codebook, counts=counts, z=z, codes=codes)
     expect_finite(codebook=codebook, counts=counts, z=z)
     chosen = F.one_hot(codes, len(codebook)).to(z.dtype)  # (n, K)

@@ -127,7 +127,7 @@ MISTAKES = [
         "vq-loss",
         "x - model.decode(e)",
         "x - model.decode(model.encode(x))",
-        ("the error is less than a quarter",),
+        ("the error: less than a quarter",),
     ),
     Mistake(
         "a codebook that begins near the vectors",
