@@ -158,10 +158,17 @@ MISTAKES = [
         ("finite scalar: perplexity above 55",),
     ),
     Mistake(
+        "the slope of a square without its 2",
+        "linear-check",
+        "-2 * (target",
+        "-1 * (target",
+        ("20.5 a linear decoder",),
+    ),
+    Mistake(
         "scalars that see few images",
         "collapse-run",
-        "train(trial, x_train[:10_000], 4, seed=seed)",
-        'train(trial, x_train[:2000] if "scalar" in name else x_train[:10_000], 4, seed=seed)',
+        "taught(trial, x_train[:10_000], 4, seed=seed)",
+        'taught(trial, x_train[:2000] if "scalar" in name else x_train[:10_000], 4, seed=seed)',
         ("and the lowest error of these runs",),
     ),
     Mistake(
@@ -169,7 +176,7 @@ MISTAKES = [
         "collapse",
         "(lambda: FiniteScalar((4, 4, 4)), None, False)",
         "(lambda: FiniteScalar((4, 4, 4)), None, True)",
-        ("a grey start, either", "finite scalar, grey start", "most of its numbers"),
+        ("a grey start, either", "finite scalar, grey start", "most of its numbers", "each lost"),
     ),
     Mistake(
         "a good start for both codebooks",
