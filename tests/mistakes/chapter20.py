@@ -256,6 +256,13 @@ MISTAKES = [
         ("independent places no less",),
     ),
     Mistake(
+        "neighbours with the labels of the images after them",
+        "sure",
+        "torch.from_numpy(labels)[nearest_five]",
+        "torch.from_numpy(labels)[nearest_five + 1]",
+        ("a fifth of the blots", "both judges are sure", "real images more often"),
+    ),
+    Mistake(
         "draws called real",
         "samples-decoded",
         'images["real"] = x_test[:1000]',
