@@ -13,6 +13,16 @@ DEFAULTS = {
         "Gaussian": {"c": 1.0, "learned": False},
         "Laplace": {"b": 1.0, "learned": False},
     },
+    "vae.flows": {
+        "Coupling": {"n_context": 0, "flip": False},
+        "Flow": {"layers": 4, "n_context": 0},
+    },
+    "discrete": {
+        "VectorQuantiser": {"commitment": 0.25},
+        "MovingQuantiser": {"decay": 0.99, "restart": 0.0},
+        "CodePrior": {"hidden": 32},
+    },
+    "annealed": {"annealed_weights": {"leapfrog": 5, "seed": 0}},
     "vae.conditional": {"ConditionalVAE": {"n_classes": 10}, "with_labels": {"n_classes": 10}},
     "vae.convolutional": {
         "ConvEncoder": {"image_channels": 1},
@@ -74,7 +84,7 @@ DEFAULTS = {
 
 # No defaults that are numbers, texts or truth values.
 NONE = ("gaussians", "vae.dense", "vae.small", "vae.weights", "numpy_nn.layers", "numpy_nn.losses")
-NONE += ("autoencoders.denoising", "precision")
+NONE += ("autoencoders.denoising", "iwae", "precision")
 IN_NUMPY = ("numpy_", "gaussians", "manifold", "disentanglement", "exercises", "plots")
 
 

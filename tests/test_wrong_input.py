@@ -37,6 +37,7 @@ ELSEWHERE = {
     "mnist": "names of data sets: tests/test_mnist.py",
     "progress": "reads its own file: tests/test_progress.py",
     "recipe": "trains for minutes: tests/test_recipe.py",
+    "recipe_iwae": "trains for an hour: tests/test_chapter19.py",
     "rows": "takes everything on purpose: tests/test_rows.py",
     "torchrun": "starts processes: tests/test_chapter22.py",
     "streaming": "takes everything on purpose: tests/test_streaming.py",
@@ -90,6 +91,24 @@ def small_vae():
     from course_utils.vae import VAE
 
     return seeded(lambda: VAE(6, 5, 2))
+
+
+def quantiser():
+    from course_utils.discrete import VectorQuantiser
+
+    return seeded(lambda: VectorQuantiser(5, 2))
+
+
+def small_vqvae():
+    from course_utils.discrete import VQVAE, VectorQuantiser
+
+    return seeded(lambda: VQVAE(6, 5, 3, VectorQuantiser(5, 2)))
+
+
+def code_prior():
+    from course_utils.discrete import CodePrior
+
+    return seeded(lambda: CodePrior(3, 5, hidden=4))
 
 
 def linear_gaussian():
@@ -356,6 +375,27 @@ CALLS = {
     "autoencoders.vanilla.load_layers": lambda: dict(model=plain().encoder, layers=layers(6, 4, 2)),
     "autoencoders.vanilla.squared_error_loss": lambda: dict(model=plain(), x=t(4, 6)),
     "autoencoders.vanilla.cross_entropy_loss": lambda: dict(model=plain(), x=t(4, 6)),
+    # ---- several draws
+    "annealed.annealed_weights": lambda: dict(
+        model=small_vae(), x=t(4, 6), mu=t(4, 2), logvar=t(4, 2), chains=2, steps=3, seed=1
+    ),
+    "iwae.negative_iwae": lambda: dict(model=small_vae(), x=t(4, 6), samples=3),
+    "iwae.negative_dreg": lambda: dict(model=small_vae(), x=t(4, 6), samples=3),
+    # ---- discrete codes
+    "discrete.nearest": lambda: dict(z=t(4, 2), codebook=t(3, 2)),
+    "discrete.straight_through": lambda: dict(z=t(4, 2), e=t(4, 2)),
+    "discrete.perplexity": lambda: dict(codes=torch.arange(6) % 3, n_values=3),
+    "discrete.squares": lambda: dict(difference=t(4, 3, 2)),
+    "discrete.kmeans_step": lambda: dict(
+        codebook=t(3, 2), counts=t(3), z=t(4, 2), codes=torch.arange(4) % 3, decay=0.9
+    ),
+    "discrete.VectorQuantiser": lambda: dict(n_values=5, width=2, commitment=0.3),
+    "discrete.MovingQuantiser": lambda: dict(n_values=5, width=2, decay=0.9, restart=0.5),
+    "discrete.FiniteScalar": lambda: dict(levels=(4, 3)),
+    "discrete.VQVAE": lambda: dict(d=6, hidden=5, m=3, quantiser=quantiser()),
+    "discrete.vq_loss": lambda: dict(model=small_vqvae(), x=t(4, 6)),
+    "discrete.CodePrior": lambda: dict(m=3, n_values=5, hidden=4),
+    "discrete.code_loss": lambda: dict(model=code_prior(), codes=torch.arange(6).view(2, 3) % 5),
     # ---- VAEs
     "vae.conditional.ConditionalVAE": lambda: dict(n_classes=3),
     "vae.conditional.with_labels": lambda: dict(x=a(3, 2), y=np.arange(3), n_classes=3),
@@ -376,6 +416,8 @@ CALLS = {
     "vae.elbo.reparameterize": lambda: dict(mu=t(4, 2), logvar=t(4, 2), generator=noise()),
     "vae.elbo.kl_divergence": lambda: dict(mu=t(4, 2), logvar=t(4, 2)),
     "vae.elbo.negative_elbo": lambda: dict(model=small_vae(), x=t(4, 6), beta=2.0),
+    "vae.flows.Coupling": lambda: dict(k=3, hidden=4, n_context=2, flip=True),
+    "vae.flows.Flow": lambda: dict(k=3, hidden=4, layers=2, n_context=2),
     "vae.likelihoods.Bernoulli": dict,
     "vae.likelihoods.Gaussian": lambda: dict(c=0.1),
     "vae.likelihoods.Laplace": lambda: dict(b=0.1),
@@ -388,6 +430,11 @@ MAKE = {
     "autoencoders.contractive.TiedAutoencoder": lambda make: make(6, 2, noise()),
     "autoencoders.sparse.SparseAutoencoder": lambda make: make(6, 8, k=3),
     "autoencoders.vanilla.Autoencoder": lambda make: make((6, 4, 2)),
+    "discrete.VectorQuantiser": lambda make: make(5, 2),
+    "discrete.MovingQuantiser": lambda make: make(5, 2),
+    "discrete.FiniteScalar": lambda make: make((4, 3)),
+    "discrete.VQVAE": lambda make: make(6, 5, 3, quantiser()),
+    "discrete.CodePrior": lambda make: make(3, 5, hidden=4),
     "training.History": lambda make: make([3.0, 2.0], [3.5, 2.5], best_epoch=2),
     "vae.conditional.ConditionalVAE": lambda make: make(6, 5, 2, n_classes=3),
     "vae.convolutional.ConvEncoder": lambda make: make(4, 8, 2, (3, 2)),
@@ -396,6 +443,8 @@ MAKE = {
     "vae.dense.VAE": lambda make: make(6, 5, 2),
     "vae.dense.Encoder": lambda make: make(6, 5, 2),
     "vae.dense.Decoder": lambda make: make(2, 5, 6),
+    "vae.flows.Coupling": lambda make: make(3, 4),
+    "vae.flows.Flow": lambda make: make(3, 4),
     "vae.likelihoods.Bernoulli": lambda make: make(),
     "vae.likelihoods.Gaussian": lambda make: make(0.1),
     "vae.likelihoods.Laplace": lambda make: make(0.1),
@@ -419,6 +468,19 @@ METHODS = {
     "autoencoders.vanilla.Autoencoder.logits": lambda: dict(z=t(4, 2)),
     "autoencoders.vanilla.Autoencoder.decode": lambda: dict(z=t(4, 2)),
     "autoencoders.vanilla.Autoencoder.forward": lambda: dict(x=t(4, 6)),
+    "discrete.VectorQuantiser.forward": lambda: dict(z=t(4, 3, 2), generator=noise()),
+    "discrete.VectorQuantiser.lookup": lambda: dict(codes=torch.arange(6).view(2, 3) % 5),
+    "discrete.VectorQuantiser.place": lambda: dict(rows=t(5, 2)),
+    "discrete.MovingQuantiser.forward": lambda: dict(z=t(4, 3, 2), generator=noise()),
+    "discrete.MovingQuantiser.lookup": lambda: dict(codes=torch.arange(6).view(2, 3) % 5),
+    "discrete.MovingQuantiser.place": lambda: dict(rows=t(5, 2)),
+    "discrete.FiniteScalar.forward": lambda: dict(z=t(4, 3, 2), generator=noise()),
+    "discrete.FiniteScalar.lookup": lambda: dict(codes=torch.arange(6).view(2, 3) % 5),
+    "discrete.VQVAE.encode": lambda: dict(x=t(4, 6)),
+    "discrete.VQVAE.decode": lambda: dict(e=t(4, 3, 2)),
+    "discrete.VQVAE.codes": lambda: dict(x=t(4, 6)),
+    "discrete.CodePrior.forward": lambda: dict(codes=torch.arange(6).view(2, 3) % 5),
+    "discrete.CodePrior.sample": lambda: dict(n=4, generator=noise()),
     "training.History.plot": lambda: dict(ax=axes(), label="loss"),
     "vae.conditional.ConditionalVAE.encode": lambda: dict(rows=labelled()),
     "vae.conditional.ConditionalVAE.reparameterize": lambda: dict(
@@ -446,6 +508,9 @@ METHODS = {
     "vae.dense.VAE.decode": lambda: dict(z=t(4, 2)),
     "vae.dense.VAE.log_likelihood": lambda: dict(x=t(4, 6), z=t(4, 2)),
     "vae.dense.VAE.forward": lambda: dict(x=t(4, 6), generator=noise()),
+    "vae.flows.Coupling.forward": lambda: dict(z=t(4, 3)),
+    "vae.flows.Coupling.inverse": lambda: dict(z=t(4, 3)),
+    "vae.flows.Flow.forward": lambda: dict(z=t(4, 3)),
     "vae.likelihoods.Bernoulli.log_prob": lambda: dict(x=t(4, 6), logits=t(4, 6) - 0.5),
     "vae.likelihoods.Gaussian.log_prob": lambda: dict(x=t(4, 6), logits=t(4, 6) - 0.5),
     "vae.likelihoods.Laplace.log_prob": lambda: dict(x=t(4, 6), logits=t(4, 6) - 0.5),
@@ -503,6 +568,11 @@ EXCEPT = {
     "History.plot label a number": "an axis may have a number for its name",
     "cluster.ring ": "a generator; what it was given shows when its first piece is taken",
     "cluster.finish": "takes such a generator",
+    "VectorQuantiser.forward generator": "for the quantiser that restarts",
+    "FiniteScalar.forward generator": "for the quantiser that restarts",
+    "FiniteScalar.forward z inf": "the limit of a tanh",
+    "perplexity codes an axis more": "codes may have any shape",
+    "perplexity codes an axis less": "codes may have any shape",
     "contractive_loss weight inf": "makes a loss; fit stops at its first value",
 }
 
