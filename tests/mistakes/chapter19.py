@@ -480,15 +480,15 @@ MISTAKES = [
         "the posterior's draws drawn together a little",
         "between",
         "exact_codes = codes[:, None]",
-        "exact_codes = 0.9 * codes[:, None]",
-        ("19.12 p(x) / W",),
+        "exact_codes = 0.8 * codes[:, None]",
+        ("and by standard errors",),
     ),
     Mistake(
         "the last half step made whole",
         "annealed.py",
         "(step / 2 if last else step)",
         "step",
-        ("19.12 W / p(x)",),
+        ("and by standard errors",),
     ),
     Mistake(
         "a trial stored as the strong run",
