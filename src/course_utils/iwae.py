@@ -52,7 +52,8 @@ def negative_dreg(
 
     Doubly reparameterised: the encoder's gradient is Σ_i v_i² (∂ ln w_i / ∂z_i)(∂z_i / ∂φ) with the
     shares v_i = w_i / Σ_j w_j, and φ enters through z_i alone. The mean is the same as that of
-    ``negative_iwae``, the variance usually lower. The decoder's gradient is the same.
+    ``negative_iwae``, the variance lower near the posterior and for a q wider than it; for a much
+    narrower q it can be higher. The decoder's gradient is the same.
 
     Args:
         model: with ``encode`` and ``log_likelihood``.

@@ -40,6 +40,8 @@ def _cases_1() -> list[Case]:
         {"cov": _covariance(2, 5, 0.1)},
         {"cov": np.diag([0.3, 2.0, 0.01])},
         {"cov": np.array([[1.0, 0.49], [0.49, 1.0]])},
+        {"cov": np.kron(np.eye(2), [[1.0, 0.6], [0.6, 1.0]])},  # two eigenvalues below zero: none
+        {"cov": 0.6 * np.eye(3) + 0.4},  # each correlation is 0.4, and there is none
     ]
 
 
@@ -58,6 +60,33 @@ def _variance_with(own: Any, less: float = 1.0, half: float = 0.5) -> Any:
 
 def _diagonal_of_precision(cov: np.ndarray, precision: np.ndarray) -> np.ndarray:
     return np.diag(np.diag(precision))
+
+
+def _by_determinant(cov: np.ndarray) -> float:
+    precision = np.linalg.inv(cov)
+    own = _diagonal_of_precision(cov, precision)
+    inside = np.linalg.det(2 * precision - own)
+    if inside <= 0:
+        return math.inf
+    return float(np.linalg.det(precision) / np.sqrt(np.linalg.det(own) * inside) - 1)
+
+
+def _by_pairs(cov: np.ndarray) -> float:
+    scale = np.sqrt(np.diag(cov))
+    correlations = np.abs(cov / np.outer(scale, scale)) - np.eye(len(cov))
+    return math.inf if correlations.max() >= 0.5 else _without_test(cov)
+
+
+def _by_pairs_in_logs(cov: np.ndarray) -> float:
+    scale = np.sqrt(np.diag(cov))
+    correlations = np.abs(cov / np.outer(scale, scale)) - np.eye(len(cov))
+    if correlations.max() >= 0.5:
+        return math.inf
+    precision = np.linalg.inv(cov)
+    own = _diagonal_of_precision(cov, precision)
+    with np.errstate(invalid="ignore"):
+        root = np.sqrt(np.linalg.det(own) * np.linalg.det(2 * precision - own))
+    return float(np.linalg.det(precision) / root - 1)
 
 
 def _without_test(cov: np.ndarray) -> float:
@@ -84,6 +113,16 @@ EXERCISE_1 = Exercise(
             "a determinant does not tell whether the integral exists: 2P − D must be positive"
             " definite, all its eigenvalues above 0.",
             (_without_test,),
+        ),
+        Mistake(
+            "an even number of eigenvalues below 0 has a determinant above 0. Ask each eigenvalue"
+            " of 2P − D.",
+            (_by_determinant,),
+        ),
+        Mistake(
+            "½ is the limit for two code numbers. With more, no pair need reach it: look at the"
+            " eigenvalues of 2P − D.",
+            (_by_pairs, _by_pairs_in_logs),
         ),
         Mistake(
             "one division by q, not two: posterior²/q has the density of q below, once.",
@@ -203,9 +242,9 @@ EXERCISE_2 = Exercise(
 # 19.3 --------------------------------------------------------------------------------------------
 # Along w, with a = w·z + b, the flow does a → a + (u·w) tanh a. With u·w = −2 this falls near
 # a = 0 and rises farther out, so it takes the value at 0 again: a = 2 tanh a, near a = 1.915. Codes
-# that differ along w alone, with a and −a, go to the same place. (19.2) would count this place
-# once, where two codes bring density to it: its density would be too low there, and the integral
-# of what (19.2) gives below one.
+# that differ along w alone, with a and −a, go to the same place, and so does the code with a = 0.
+# (19.2) would count this place once, where three codes bring density to it: its density would be
+# too low there, and the integral of what (19.2) gives below one.
 def fold(w: np.ndarray, b: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A planar flow that folds: u and two codes with one image, (k,) each."""
     a = 2.0
@@ -304,7 +343,7 @@ def dreg(
 def _cases_4() -> list[Case]:
     rng = np.random.default_rng(194)
 
-    def case(n: int, m: int, k: int, middle: float) -> Case:
+    def case(n: int, m: int, k: int, middle: Any) -> Case:
         return {
             "log_w": middle + rng.normal(size=(n, m)),
             "slopes": rng.normal(size=(n, m, k)),
@@ -324,6 +363,7 @@ def _cases_4() -> list[Case]:
         case(2, 5, 3, -900.0),
         case(2, 6, 2, 800.0),
         case(3, 1, 2, 1),
+        case(2, 5, 2, np.array([[-900.0], [800.0]])),  # far apart in one batch
     ]
 
 
@@ -344,6 +384,11 @@ def _squared(log_w: np.ndarray) -> np.ndarray:
 
 def _naive(log_w: np.ndarray) -> np.ndarray:
     w = np.exp(log_w)
+    return (w / w.sum(axis=1, keepdims=True)) ** 2
+
+
+def _one_largest(log_w: np.ndarray) -> np.ndarray:
+    w = np.exp(log_w - log_w.max())
     return (w / w.sum(axis=1, keepdims=True)) ** 2
 
 
@@ -390,6 +435,11 @@ EXERCISE_4 = Exercise(
             (_dreg_with(_naive),),
         ),
         Mistake(
+            "one largest for the whole batch. Beside an image at 800 one at −900 underflows: each"
+            " image has a largest of its own.",
+            (_dreg_with(_one_largest),),
+        ),
+        Mistake(
             "a gradient to go down. L_K is to rise; its gradient has no minus.",
             (
                 lambda log_w, slopes, sigma, eps: tuple(
@@ -428,6 +478,10 @@ def _cases_5() -> list[Case]:
             "betas": np.array([0.0, 0.1, 0.4, 1.0]),
         },
         {"log_w": rng.normal(size=(2, 5, 1)), "betas": np.array([0.0, 1.0])},
+        {  # far apart in one batch
+            "log_w": np.array([-900.0, -60.0])[:, None, None] + rng.normal(size=(2, 4, 3)),
+            "betas": np.array([0.0, 0.2, 0.5, 1.0]),
+        },
     ]
 
 
@@ -443,6 +497,12 @@ def _annealed_with(of_chain: Any) -> Any:
 def _no_care(log_w: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     w = np.exp(log_w @ np.diff(betas))
     return np.log(w.mean(axis=1)), w.sum(axis=1) ** 2 / (w**2).sum(axis=1)
+
+
+def _one_largest_of_all(log_w: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    total = log_w @ np.diff(betas)
+    w = np.exp(total - total.max())
+    return np.log(w.mean(axis=1)) + total.max(), w.sum(axis=1) ** 2 / (w**2).sum(axis=1)
 
 
 EXERCISE_5 = Exercise(
@@ -483,6 +543,11 @@ EXERCISE_5 = Exercise(
         Mistake(
             "the exponential of −900 is zero. Take the largest out first.",
             (_no_care,),
+        ),
+        Mistake(
+            "one largest for the whole batch. Beside an image at −60 one at −900 underflows: each"
+            " image has a largest of its own.",
+            (_one_largest_of_all,),
         ),
         Mistake(
             "the share of the chains, not their number: between 1 and the number of chains.",
