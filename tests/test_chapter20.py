@@ -393,3 +393,11 @@ def exact_for_squares(logits, values, slopes):
 def test_a_cheat_is_refused(number, answer, capsys):
     check(number, answer)
     assert "is right" not in capsys.readouterr().out
+
+
+def test_the_nearest_value_is_found_far_from_the_origin():
+    """Beside many vectors cdist multiplies matrices, where numbers near 1000 hide distances."""
+    noise = torch.Generator().manual_seed(0)
+    z, values = (1000 + torch.randn(n, 4, generator=noise) for n in (500, 64))
+    wanted = ((z[:, None].double() - values.double()) ** 2).sum(dim=2).argmin(dim=1)
+    assert (nearest(z, values) == wanted).float().mean() > 0.99

@@ -30,7 +30,8 @@ def nearest(z: Tensor, codebook: Tensor) -> Tensor:
     flat = z.detach().reshape(-1, z.shape[-1])
     expect_shapes("n r, K r", z=flat, codebook=codebook)
     expect_finite(z=flat, codebook=codebook)
-    return torch.cdist(flat, codebook.detach()).argmin(dim=1).view(z.shape[:-1])
+    exact = "donot_use_mm_for_euclid_dist"  # a product of matrices loses small distances
+    return torch.cdist(flat, codebook.detach(), compute_mode=exact).argmin(1).view(z.shape[:-1])
 
 
 def straight_through(z: Tensor, e: Tensor) -> Tensor:

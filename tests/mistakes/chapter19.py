@@ -200,6 +200,13 @@ MISTAKES = [
         ("19.12 100 steps",),
     ),
     Mistake(
+        "the mean of the squared shares",
+        "from-chains",
+        ").square().sum(dim=1)",
+        ").square().mean(dim=1)",
+        ("two of four chains carry it",),
+    ),
+    Mistake(
         "both walks forwards",
         "between",
         "codes=exact_codes, **options",
@@ -432,7 +439,7 @@ MISTAKES = [
         "snr-of",
         "for_q = torch.cat([part.grad for part in heard.q], dim=1)",
         "for_q = torch.randn(n * len(x), 4, generator=generator)",
-        ("19.8 linear", "and far above what noise"),
+        ("19.8 linear", "and twice or more what noise"),
     ),
     Mistake(
         "too wide for much too narrow",
@@ -453,14 +460,14 @@ MISTAKES = [
         "flow-class",
         "v, log_det = self.flow(u.flatten(0, 1), h)",
         "v, log_det = u.flatten(0, 1), 0",
-        ("a flow closes 0.1 nats", "blind layers alone", "decoder 1: it does"),
+        ("a flow closes a third", "blind layers alone", "decoder 1: it does"),
     ),
     Mistake(
         "a flow that does not know the image",
         "flow-class",
         "self.flow(u.flatten(0, 1), h)",
         "self.flow(u.flatten(0, 1), 0 * h)",
-        ("a flow closes 0.1 nats", "blind layers alone"),
+        ("a flow closes a third", "blind layers alone"),
     ),
     Mistake(
         "blind layers in place of the flow",

@@ -42,6 +42,7 @@ def _cases_1() -> list[Case]:
         {"cov": np.array([[1.0, 0.49], [0.49, 1.0]])},
         {"cov": np.kron(np.eye(2), [[1.0, 0.6], [0.6, 1.0]])},  # two eigenvalues below zero: none
         {"cov": 0.6 * np.eye(3) + 0.4},  # each correlation is 0.4, and there is none
+        {"cov": np.kron(np.eye(2), 0.6 * np.eye(3) + 0.4)},  # both at once
     ]
 
 
@@ -274,8 +275,8 @@ def _judge_3(case: Case, came: Any) -> None:
         raise Wrong("finite numbers", "nan or infinite numbers")
     if np.linalg.norm(first - second) < 0.1:
         raise Wrong("codes at least 0.1 apart", f"{np.linalg.norm(first - second):.3g} apart")
-    places = [z + u * np.tanh(w @ z + b) for z in (first, second)]
-    missed = np.abs(places[0] - places[1]).max()
+    lean = np.tanh(w @ first + b) - np.tanh(w @ second + b)
+    missed = np.abs((first - second) + u * lean).max()  # a huge u must not swallow the codes
     if missed > 1e-9:
         raise Wrong("the same place, to 1e-9", f"places that differ by {missed:.2g}")
 
@@ -307,6 +308,16 @@ EXERCISE_3 = Exercise(
         Mistake(
             "u of the wrong sign: it pushes codes apart. u·w must be below −1.",
             (lambda w, b: (-fold(w, b)[0], *fold(w, b)[1:]),),
+        ),
+        Mistake(
+            "u so large that the codes drown in it. u·w must be below −1.",
+            (
+                lambda w, b: (
+                    1e30 * w / (w @ w),
+                    (30 - b) * w / (w @ w),
+                    (60 - b) * w / (w @ w),
+                ),
+            ),
         ),
         Mistake(
             "divided by the length of w where its square belongs.",
@@ -364,6 +375,7 @@ def _cases_4() -> list[Case]:
         case(2, 6, 2, 800.0),
         case(3, 1, 2, 1),
         case(2, 5, 2, np.array([[-900.0], [800.0]])),  # far apart in one batch
+        case(2, 5, 2, np.array([-900.0, -899.0, 0.0, 799.0, 800.0])),  # and within one image
     ]
 
 
@@ -385,6 +397,12 @@ def _squared(log_w: np.ndarray) -> np.ndarray:
 def _naive(log_w: np.ndarray) -> np.ndarray:
     w = np.exp(log_w)
     return (w / w.sum(axis=1, keepdims=True)) ** 2
+
+
+def _from_the_smallest(log_w: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        w = np.exp(log_w - log_w.min(axis=1, keepdims=True))
+        return (w / w.sum(axis=1, keepdims=True)) ** 2
 
 
 def _one_largest(log_w: np.ndarray) -> np.ndarray:
@@ -435,6 +453,10 @@ EXERCISE_4 = Exercise(
             (_dreg_with(_naive),),
         ),
         Mistake(
+            "the smallest taken out, not the largest: exp of a difference of 1700 is infinite.",
+            (_dreg_with(_from_the_smallest),),
+        ),
+        Mistake(
             "one largest for the whole batch. Beside an image at 800 one at −900 underflows: each"
             " image has a largest of its own.",
             (_dreg_with(_one_largest),),
@@ -482,6 +504,11 @@ def _cases_5() -> list[Case]:
             "log_w": np.array([-900.0, -60.0])[:, None, None] + rng.normal(size=(2, 4, 3)),
             "betas": np.array([0.0, 0.2, 0.5, 1.0]),
         },
+        {  # and within one image
+            "log_w": np.array([-900.0, -899.0, 100.0, 101.0])[None, :, None]
+            + rng.normal(size=(2, 4, 3)),
+            "betas": np.array([0.0, 0.2, 0.5, 1.0]),
+        },
     ]
 
 
@@ -497,6 +524,15 @@ def _annealed_with(of_chain: Any) -> Any:
 def _no_care(log_w: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     w = np.exp(log_w @ np.diff(betas))
     return np.log(w.mean(axis=1)), w.sum(axis=1) ** 2 / (w**2).sum(axis=1)
+
+
+def _smallest_of_each(log_w: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    total = log_w @ np.diff(betas)
+    lowest = total.min(axis=1, keepdims=True)
+    with np.errstate(all="ignore"):
+        w = np.exp(total - lowest)
+        estimate = np.log(w.mean(axis=1)) + lowest[:, 0]
+        return estimate, w.sum(axis=1) ** 2 / (w**2).sum(axis=1)
 
 
 def _one_largest_of_all(log_w: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -548,6 +584,10 @@ EXERCISE_5 = Exercise(
             "one largest for the whole batch. Beside an image at −60 one at −900 underflows: each"
             " image has a largest of its own.",
             (_one_largest_of_all,),
+        ),
+        Mistake(
+            "the smallest taken out, not the largest: exp of a difference of 1000 is infinite.",
+            (_smallest_of_each,),
         ),
         Mistake(
             "the share of the chains, not their number: between 1 and the number of chains.",

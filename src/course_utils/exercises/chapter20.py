@@ -123,12 +123,12 @@ EXERCISE_1 = Exercise(
 
 
 # 20.2 --------------------------------------------------------------------------------------------
-# D's gradient goes straight through to z and not to the codebook. The codebook loss reaches the
-# codebook alone, the commitment z alone; a row chosen by several vectors adds them up.
+# The decoder's gradient goes straight through to z and not to the codebook. The codebook loss
+# reaches the codebook alone, the commitment z alone; a row chosen by several vectors adds them up.
 def vq_gradients(
     z: np.ndarray, codebook: np.ndarray, upstream: np.ndarray, commitment: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of (20.6) for z and for the codebook: (n, r), (K, r), (n, r) -> (n, r), (K, r)."""
+    """Gradients of (20.7) for z and for the codebook: (n, r), (K, r), (n, r) -> (n, r), (K, r)."""
     z, codebook, upstream = (np.asarray(a, dtype=float) for a in (z, codebook, upstream))
     codes = ((z[:, None] - codebook[None]) ** 2).sum(axis=2).argmin(axis=1)
     off = z - codebook[codes]
@@ -246,13 +246,16 @@ EXERCISE_2 = Exercise(
     ),
     hints=(
         "Find the codes first. Which of the three terms may move z, and which the codebook?",
-        "Two terms move z: D, straight through, and the commitment. One moves the codebook.",
+        "Two terms move z: the squared error, straight through, and the commitment. One moves the"
+        " codebook.",
         "np.add.at(gradient, codes, rows) adds rows, also where an index comes twice.",
     ),
 )
 
 
 # 20.3 --------------------------------------------------------------------------------------------
+# If each place has a value of its own, each of its perplexities is 1 and that of all codes is m.
+# The converse cannot be: if all codes are one value, so are those of each place.
 def perplexities(codes: np.ndarray, n_values: int) -> tuple[np.ndarray, float]:
     """Perplexity of each place and of all codes together: (n, m) -> (m,), one number."""
 
@@ -362,6 +365,7 @@ def _cases_4() -> list[Case]:
             "codes": rng.integers(0, k, size=(n, m)),
         }
 
+    apart = rng.normal(size=(3, 4, 5)) + np.array([900.0, -900.0, 0.0, -900.0])[:, None]
     return [
         {
             "logits": np.log([[[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]]]),
@@ -371,7 +375,17 @@ def _cases_4() -> list[Case]:
         case(4, 4, 4, 1.0, shift=900.0),
         case(3, 5, 6, 300.0),
         case(5, 1, 3, 1.5),
+        {
+            "logits": apart,
+            "codes": np.arange(12).reshape(3, 4) % 5,
+        },  # each place has its own largest
     ]
+
+
+def _largest_of_all(logits: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        lower = logits - logits.max()
+        return lower - np.log(np.exp(lower).sum(axis=2, keepdims=True))
 
 
 def _bits_with(log_p: Any = None, reduce: Any = None) -> Any:
@@ -414,6 +428,10 @@ EXERCISE_4 = Exercise(
         Mistake(
             "exp of a large logit overflows. Take the largest out first: log_softmax.",
             (_bits_with(_overflows),),
+        ),
+        Mistake(
+            "the largest of all logits taken out. Each place needs its own: axis=2, keepdims.",
+            (_bits_with(_largest_of_all),),
         ),
         Mistake(
             "a floor under the probability hides an expensive code: log_softmax needs none.",
