@@ -6,8 +6,8 @@ MISTAKES = [
     Mistake(
         "the farthest for the nearest",
         "choice",
-        "argmin(dim=1)",
-        "argmax(dim=1)",
+        "argmin(1)",
+        "argmax(1)",
         ("20.1 of -1",),
     ),
     Mistake(
@@ -51,6 +51,20 @@ MISTAKES = [
         "+ commitment *",
         "+ 2 * commitment *",
         ("20.6 with β = 2",),
+    ),
+    Mistake(
+        "the value's own gradient let through",
+        "gradient",
+        "z + (e - z).detach()",
+        "z + e - z.detach()",
+        ("20.7 and the codebook none",),
+    ),
+    Mistake(
+        "a codebook loss that moves the encoder",
+        "quantiser",
+        "squares(z.detach() - e) +",
+        "squares(z - e) +",
+        ("20.7 the penalty moves z",),
     ),
     Mistake(
         "commitment and codebook loss exchanged",

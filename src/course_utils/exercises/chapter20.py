@@ -366,6 +366,7 @@ def _cases_4() -> list[Case]:
         }
 
     apart = rng.normal(size=(3, 4, 5)) + np.array([900.0, -900.0, 0.0, -900.0])[:, None]
+    apart[:, 2, :2] = 900.0, -900.0
     return [
         {
             "logits": np.log([[[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]]]),
