@@ -370,12 +370,12 @@ def test_the_loss_of_a_stage_draws_the_pixels_and_is_its_bound():
         return generator
 
     with torch.no_grad():
-        loss = recipe_iwae.loss_of(Stage(6, 1, 1e-3, 1e-3), 10)
+        loss = recipe_iwae.stage_loss(Stage(6, 1, 1e-3, 1e-3), 10)
         wanted = negative_iwae(model, x, after_pixels(), samples=6)
         torch.testing.assert_close(loss(model, x, noise(4)), wanted)
         shades = [loss(model, 0 * x + 0.5, noise(seed)).item() for seed in (1, 2)]
     assert shades[0] != shades[1]
-    first = recipe_iwae.loss_of(Stage(1, 1, 1e-3, 1e-3), 10)
+    first = recipe_iwae.stage_loss(Stage(1, 1, 1e-3, 1e-3), 10)
     assert isinstance(first, recipe_iwae.recipe.FreshAndWarmedUp) and first.steps == 5
 
 

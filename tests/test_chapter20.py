@@ -20,7 +20,7 @@ from course_utils.discrete import (  # noqa: E402
     MovingQuantiser,
     VectorQuantiser,
     code_loss,
-    nearest,
+    nearest_value,
     perplexity,
     squares,
     straight_through,
@@ -45,7 +45,7 @@ def normal(*shape, seed=0):
 def test_nearest_is_the_smallest_of_all_distances(seed, k, r):
     z, codebook = normal(4, 3, r, seed=seed), normal(k, r, seed=seed + 1)
     distances = ((z[..., None, :] - codebook) ** 2).sum(dim=-1)  # (4, 3, K)
-    found = nearest(z, codebook)
+    found = nearest_value(z, codebook)
     assert found.shape == (4, 3)
     assert torch.allclose(distances.gather(2, found[..., None])[..., 0], distances.amin(dim=2))
 
@@ -90,7 +90,7 @@ def test_gradients_are_those_of_the_exercise(seed, commitment):
     quantiser = VectorQuantiser(5, 3, commitment=commitment)
     z, upstream = normal(1, 7, 3, seed=seed).requires_grad_(), normal(1, 7, 3, seed=seed + 1)
     e, codes, penalty = quantiser(z)
-    assert torch.equal(codes, nearest(z, quantiser.codebook))
+    assert torch.equal(codes, nearest_value(z, quantiser.codebook))
     ((upstream * e).sum() + penalty).backward()
     inputs = (z.detach()[0], quantiser.codebook.detach(), upstream[0])
     expected = find("20.2").solution[0](*(a.numpy() for a in inputs), commitment)
@@ -101,7 +101,7 @@ def test_gradients_are_those_of_the_exercise(seed, commitment):
 def test_the_penalty_is_a_sum_over_codes_and_a_mean_over_images():
     z = normal(4, 3, 2)
     quantiser = VectorQuantiser(6, 2, commitment=0.5)
-    e = quantiser.codebook[nearest(z, quantiser.codebook)]
+    e = quantiser.codebook[nearest_value(z, quantiser.codebook)]
     assert quantiser(z)[2].item() == pytest.approx(1.5 * ((z - e) ** 2).sum().item() / 4, rel=1e-5)
     assert squares(z).item() == pytest.approx((z**2).sum().item() / 4, rel=1e-5)
 
@@ -114,7 +114,7 @@ def test_moving_averages_take_the_step_of_20_10(seed, decay):
     quantiser(normal(3, 5, 2, seed=seed))  # counts that are no longer equal
     before, counts = quantiser.codebook.clone(), quantiser.counts.clone()
     z = normal(20, 3, 2, seed=seed + 1)
-    codes = nearest(z, before).flatten()
+    codes = nearest_value(z, before).flatten()
     quantiser(z)
     for j in range(4):
         chose = z.flatten(0, 1)[codes == j]
@@ -400,4 +400,4 @@ def test_the_nearest_value_is_found_far_from_the_origin():
     noise = torch.Generator().manual_seed(0)
     z, values = (1000 + torch.randn(n, 4, generator=noise) for n in (500, 64))
     wanted = ((z[:, None].double() - values.double()) ** 2).sum(dim=2).argmin(dim=1)
-    assert (nearest(z, values) == wanted).float().mean() > 0.99
+    assert (nearest_value(z, values) == wanted).float().mean() > 0.99

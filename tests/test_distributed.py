@@ -409,6 +409,9 @@ def test_notes_that_nobody_gives_out_are_not_waited_for(monkeypatch):
         def set(self, key, value):
             time.sleep(20)
 
+        def check(self, keys):
+            return True
+
     monkeypatch.setattr(processes, "ANSWER_WITHIN", -4.5)  # half a second in all
     start = time.monotonic()
     lost = processes.Group(1, 2, store=Asleep())._lost(RuntimeError("Connection reset"))

@@ -382,7 +382,7 @@ CALLS = {
     "iwae.negative_iwae": lambda: dict(model=small_vae(), x=t(4, 6), samples=3),
     "iwae.negative_dreg": lambda: dict(model=small_vae(), x=t(4, 6), samples=3),
     # ---- discrete codes
-    "discrete.nearest": lambda: dict(z=t(4, 2), codebook=t(3, 2)),
+    "discrete.nearest_value": lambda: dict(z=t(4, 2), codebook=t(3, 2)),
     "discrete.straight_through": lambda: dict(z=t(4, 2), e=t(4, 2)),
     "discrete.perplexity": lambda: dict(codes=torch.arange(6) % 3, n_values=3),
     "discrete.squares": lambda: dict(difference=t(4, 3, 2)),

@@ -14,7 +14,7 @@ from course_utils.arguments import named_errors
 from course_utils.shapes import expect_finite, expect_shapes, expect_sizes, expect_whole
 
 
-def nearest(z: Tensor, codebook: Tensor) -> Tensor:
+def nearest_value(z: Tensor, codebook: Tensor) -> Tensor:
     """Find which row of the codebook is nearest to each vector. Defined in chapter 20.
 
     Args:
@@ -121,7 +121,7 @@ class VectorQuantiser(nn.Module):
         The penalty is one number for the loss: a sum over codes, a mean over images.
         """
         expect_shapes(f"n m {self.width}", z=z)
-        codes = nearest(z, self.codebook)
+        codes = nearest_value(z, self.codebook)
         e = self.codebook[codes]
         penalty = squares(z.detach() - e) + self.commitment * squares(z - e.detach())
         return straight_through(z, e), codes, penalty

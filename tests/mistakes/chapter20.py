@@ -34,7 +34,7 @@ MISTAKES = [
     Mistake(
         "a true loss that forgets to quantise",
         "gradient-toy",
-        "f(three[nearest(z, three)])",
+        "f(three[nearest_value(z, three)])",
         "f(z)",
         ("the finite difference of the true loss", "across a border"),
     ),

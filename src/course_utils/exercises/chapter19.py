@@ -123,7 +123,12 @@ EXERCISE_1 = Exercise(
         Mistake(
             "½ is the limit for two code numbers. With more, no pair need reach it: look at the"
             " eigenvalues of 2P − D.",
-            (_by_pairs, _by_pairs_in_logs),
+            (_by_pairs,),
+        ),
+        Mistake(
+            "no pair at ½, and yet a square root of a negative number: 2P − D has an eigenvalue"
+            " below 0, and the integral does not exist.",
+            (_by_pairs_in_logs,),
         ),
         Mistake(
             "one division by q, not two: posterior²/q has the density of q below, once.",
