@@ -288,7 +288,7 @@ MISTAKES = [
         "prior",
         "torch.multinomial(shares, 1, generator=generator)[:, 0]",
         "shares.argmax(dim=1)",
-        ("the chain draws all ten",),
+        ("the chain draws each of",),
     ),
     Mistake(
         "codes decoded with another step than they were rounded with",
