@@ -148,7 +148,7 @@ MISTAKES = [
         "cluster",
         "NETWORKS[network]",
         "(3.4e-6, 450e9)",
-        ("Ethernet, 64 and 1 024",),
+        ("two machines of eight",),
     ),
     Mistake(
         "one latency for two rounds",
@@ -197,7 +197,7 @@ MISTAKES = [
         "noise-scale",
         "trace = (squared[4] - squared[256]) / (1 / 4 - 1 / 256)",
         "trace = squared[4] - squared[256]",
-        ("noise scale before", "after a hundred steps"),
+        ("noise scale before training: 3 rows",),
     ),
     Mistake(
         "one step size for all batches",
@@ -242,10 +242,10 @@ MISTAKES = [
         ("butterfly of 2: the sum",),
     ),
     Mistake(
-        "the whole sent in each round",
+        "the half sent that one keeps",
         "butterfly",
         "handed = [sums[r, (low if r & distance else high)[r]].copy() for r in range(p)]",
-        "handed = [sums[r].copy() for r in range(p)]",
+        "handed = [sums[r, (high if r & distance else low)[r]].copy() for r in range(p)]",
         ("butterfly of 2: the sum",),
     ),
     Mistake(
