@@ -78,9 +78,7 @@ def negative_dreg(
     z = mu[:, None] + torch.exp(logvar / 2)[:, None] * noise
     mu, logvar = mu.detach(), logvar.detach()  # from here on the encoder speaks through z alone
     eps = (z - mu[:, None]) / torch.exp(logvar / 2)[:, None]
-    log_ratio = 0.5 * (logvar[:, None] + eps**2 - z**2).sum(dim=2)  # ln p(z) - ln q(z|x)
-    repeated = x[:, None].expand(len(x), samples, *x.shape[1:]).flatten(0, 1)  # (n K, …)
-    log_w = model.log_likelihood(repeated, z.flatten(0, 1)).view(len(x), samples) + log_ratio
+    log_w = log_importance_weights(model, x, mu, logvar, eps)
     shares = torch.softmax(log_w.detach(), dim=1)[:, :, None]  # (n, K, 1)
     if z.requires_grad:  # the loss brings each share once; the encoder's gradient needs its square
         z.register_hook(lambda gradient: shares * gradient)

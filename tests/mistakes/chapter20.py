@@ -134,7 +134,7 @@ MISTAKES = [
         "perplexity",
         "math.exp(-torch",
         "math.exp(torch",
-        ("20.11 perplexity above 35", "finite scalar: perplexity"),
+        ("20.11 perplexity above 35", "finite scalar: perplexity", "and evenly"),
     ),
     Mistake(
         "a decoder that is trained on what was not quantised",
