@@ -340,6 +340,13 @@ MISTAKES = [
         ("VDVAE: messages over 100 Gb/s",),
     ),
     Mistake(
+        "their bytes left out of the prediction",
+        "predict",
+        "equal_step(2, parts, n_bytes,",
+        "equal_step(2, parts, 0.0,",
+        ("and their bytes are in it",),
+    ),
+    Mistake(
         "messages left out of the prediction",
         "predict",
         "predicted[name] = equal_step(2, parts, n_bytes, latency, bandwidth)",
@@ -365,7 +372,7 @@ MISTAKES = [
         "best-claims",
         "peak=6.7e12",
         "peak=67e12",
-        ("128 in all, a tenth of the peak",),
+        ("dense, 128 in all, a tenth",),
     ),
     Mistake(
         "a GPU's adapter with the bandwidth of eight",
