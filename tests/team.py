@@ -189,7 +189,44 @@ def schedule_of_one(optimizer, steps):
     return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, steps)
 
 
-def errors():
+def optimizer_with_hook(net, at):
+    """An optimiser with a hook of its script, which fails on one rank after one of its steps."""
+    optimizer, calls = torch.optim.Adam(net.parameters(), lr=1e-3), 0
+
+    def hook(*_):
+        nonlocal calls
+        calls += 1
+        if (RANK, calls) == (1, at):
+            raise KeyError("no such step")
+
+    optimizer.register_step_post_hook(hook)
+    return optimizer
+
+
+def hooked(at):
+    net = model()
+    optimizer = optimizer_with_hook(net, at)
+    options = {"epochs": 1, "batch_size": 64, "optimizer": optimizer}
+    return failure(lambda: fit(net, squared_error_loss, X, **options))
+
+
+class Counting:
+    """A loss that counts its calls; one rank cannot take its state back."""
+
+    calls = 0
+
+    def __call__(self, net, rows, generator):
+        return squared_error_loss(net, rows)
+
+    def state_dict(self):
+        return {"calls": self.calls}
+
+    def load_state_dict(self, state):
+        if RANK == 1:
+            raise KeyError("no such state")
+
+
+def errors(folder):
     other, bad = X.copy(), X.copy()
     other[0] += RANK
     bad[5, 3] = math.nan if RANK == 1 else 0.5
@@ -217,6 +254,9 @@ def errors():
         "one row each": given(X[:130], net=norm),
         "two rows each": given(X[:132], net=norm),
         "held-out loss": given(X, failing(raising, at=10), x_val=X[:9]),
+        "step": hooked(at=3),
+        "last step": hooked(at=9),
+        "state": [given(X, Counting(), checkpoint=folder / "counting.pt") for _ in range(2)][1],
         "checkpoint": given(X, checkpoint=Path("no such folder") / "run.pt"),
         "none": given(X),
     }

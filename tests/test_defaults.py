@@ -17,6 +17,11 @@ DEFAULTS = {
         "Coupling": {"n_context": 0, "flip": False},
         "Flow": {"layers": 4, "n_context": 0},
     },
+    "discrete": {
+        "VectorQuantiser": {"commitment": 0.25},
+        "MovingQuantiser": {"decay": 0.99, "restart": 0.0},
+        "CodePrior": {"hidden": 32},
+    },
     "diffusion": {
         "schedule": {"first": 9.0, "last": -7.0},
         "sample": {"eta": 1.0},

@@ -180,6 +180,9 @@ SAID = {
     "other layers": "ValueError: all ranks must be given the same, got layers Sequential(",
     "other loss": "ValueError: all ranks must be given the same, got loss weighted.<locals>",
     "schedule": "KeyError: 'schedule'",
+    "step": "KeyError: 'no such step'",
+    "last step": "KeyError: 'no such step'",
+    "state": "KeyError: 'no such state'",
 }
 
 
@@ -405,6 +408,9 @@ def test_notes_that_nobody_gives_out_are_not_waited_for(monkeypatch):
     class Asleep:
         def set(self, key, value):
             time.sleep(20)
+
+        def check(self, keys):
+            return True
 
     monkeypatch.setattr(processes, "ANSWER_WITHIN", -4.5)  # half a second in all
     start = time.monotonic()

@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from course_utils.checkpoints import best_weights
+
 PAGE = Path(__file__).resolve().parents[1] / "book" / "own_data.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
 N, NOISE = 2_500, 0.3
@@ -41,6 +43,7 @@ def page(tmp_path_factory):
         patch.chdir(folder)
         for block in BLOCKS:
             exec(compile(block, str(PAGE), "exec"), names)
+        names["folder"], names["checkpoint"] = folder / "rows", folder / "long_run.pt"
     return names
 
 
@@ -111,3 +114,9 @@ def test_the_page_streams_what_is_larger_than_the_memory_that_it_names(page):
         page["large"], negative_elbo, pixels[:500]
     )
     assert len(page["streamed_history"].train) == 2
+
+
+def test_the_page_reads_a_folder_of_files_and_a_stopped_run_goes_on(page):
+    assert len(page["long_history"].train) == 2 and len(list(page["folder"].glob("*.npy"))) == 10
+    best = best_weights(page["checkpoint"])
+    assert all(torch.equal(best[k], v) for k, v in page["long_run"].state_dict().items())

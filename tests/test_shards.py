@@ -135,7 +135,7 @@ def test_blocks_go_to_ranks_so_that_they_differ_by_one_block(tmp_path):
     rows = opened(folder(tmp_path))
     for ranks in (1, 2, 3, 8):
         hands = rows.deal(torch.Generator().manual_seed(1), ranks)
-        held = [torch.cat(hand) for hand in hands]
+        held = [torch.cat([pool.numbers() for pool in hand]) for hand in hands]
         assert torch.equal(torch.cat(held).sort().values, torch.arange(N))
         sizes = list(map(len, held))
         assert max(sizes) - min(sizes) <= rows.source.block
@@ -164,6 +164,17 @@ def test_the_next_blocks_are_read_by_a_thread_while_these_are_in_use(tmp_path, m
     assert not reading.acquire(timeout=0.3), "and no third one"
     list(batches)
     assert len(readers) == pools > 10 and set(readers) == {readers[0]} != {threading.get_ident()}
+
+
+def test_numbers_of_rows_are_there_for_the_pools_in_use_alone(tmp_path, monkeypatch):
+    """Eight bytes each are as much as two floats: of all rows they would pass any bound."""
+    np.save(tmp_path / "narrow.npy", np.zeros((400_000, 1), np.float32))
+    rows = rows_of_folder("x", tmp_path, vae(), max_bytes=30_000)
+    made, arange = [], torch.arange
+    monkeypatch.setattr(torch, "arange", lambda *a, **k: made.append(arange(*a, **k)) or made[-1])
+    hands = rows.deal(torch.Generator().manual_seed(0), 2)
+    assert sum(map(len, made)) < 10_000 and sum(len(p) for hand in hands for p in hand) == 400_000
+    assert not torch.equal(*(pool.numbers() - pool.blocks[0][0] for pool in hands[0][:2]))
 
 
 def test_no_thread_is_left_behind(tmp_path):

@@ -103,6 +103,24 @@ def small_vae():
     return seeded(lambda: VAE(6, 5, 2))
 
 
+def quantiser():
+    from course_utils.discrete import VectorQuantiser
+
+    return seeded(lambda: VectorQuantiser(5, 2))
+
+
+def small_vqvae():
+    from course_utils.discrete import VQVAE, VectorQuantiser
+
+    return seeded(lambda: VQVAE(6, 5, 3, VectorQuantiser(5, 2)))
+
+
+def code_prior():
+    from course_utils.discrete import CodePrior
+
+    return seeded(lambda: CodePrior(3, 5, hidden=4))
+
+
 def linear_gaussian():
     from course_utils.gaussians import LinearGaussian
 
@@ -373,6 +391,21 @@ CALLS = {
     ),
     "iwae.negative_iwae": lambda: dict(model=small_vae(), x=t(4, 6), samples=3),
     "iwae.negative_dreg": lambda: dict(model=small_vae(), x=t(4, 6), samples=3),
+    # ---- discrete codes
+    "discrete.nearest_value": lambda: dict(z=t(4, 2), codebook=t(3, 2)),
+    "discrete.straight_through": lambda: dict(z=t(4, 2), e=t(4, 2)),
+    "discrete.perplexity": lambda: dict(codes=torch.arange(6) % 3, n_values=3),
+    "discrete.squares": lambda: dict(difference=t(4, 3, 2)),
+    "discrete.kmeans_step": lambda: dict(
+        codebook=t(3, 2), counts=t(3), z=t(4, 2), codes=torch.arange(4) % 3, decay=0.9
+    ),
+    "discrete.VectorQuantiser": lambda: dict(n_values=5, width=2, commitment=0.3),
+    "discrete.MovingQuantiser": lambda: dict(n_values=5, width=2, decay=0.9, restart=0.5),
+    "discrete.FiniteScalar": lambda: dict(levels=(4, 3)),
+    "discrete.VQVAE": lambda: dict(d=6, hidden=5, m=3, quantiser=quantiser()),
+    "discrete.vq_loss": lambda: dict(model=small_vqvae(), x=t(4, 6)),
+    "discrete.CodePrior": lambda: dict(m=3, n_values=5, hidden=4),
+    "discrete.code_loss": lambda: dict(model=code_prior(), codes=torch.arange(6).view(2, 3) % 5),
     # ---- many levels
     "diffusion.schedule": lambda: dict(steps=4, first=3.0, last=-3.0),
     "diffusion.expect_falling": lambda: dict(alpha=falling()),
@@ -428,6 +461,11 @@ MAKE = {
     "autoencoders.contractive.TiedAutoencoder": lambda make: make(6, 2, noise()),
     "autoencoders.sparse.SparseAutoencoder": lambda make: make(6, 8, k=3),
     "autoencoders.vanilla.Autoencoder": lambda make: make((6, 4, 2)),
+    "discrete.VectorQuantiser": lambda make: make(5, 2),
+    "discrete.MovingQuantiser": lambda make: make(5, 2),
+    "discrete.FiniteScalar": lambda make: make((4, 3)),
+    "discrete.VQVAE": lambda make: make(6, 5, 3, quantiser()),
+    "discrete.CodePrior": lambda make: make(3, 5, hidden=4),
     "diffusion.Denoiser": lambda make: make(3, 4, blocks=1),
     "training.History": lambda make: make([3.0, 2.0], [3.5, 2.5], best_epoch=2),
     "vae.conditional.ConditionalVAE": lambda make: make(6, 5, 2, n_classes=3),
@@ -462,6 +500,19 @@ METHODS = {
     "autoencoders.vanilla.Autoencoder.logits": lambda: dict(z=t(4, 2)),
     "autoencoders.vanilla.Autoencoder.decode": lambda: dict(z=t(4, 2)),
     "autoencoders.vanilla.Autoencoder.forward": lambda: dict(x=t(4, 6)),
+    "discrete.VectorQuantiser.forward": lambda: dict(z=t(4, 3, 2), generator=noise()),
+    "discrete.VectorQuantiser.lookup": lambda: dict(codes=torch.arange(6).view(2, 3) % 5),
+    "discrete.VectorQuantiser.place": lambda: dict(rows=t(5, 2)),
+    "discrete.MovingQuantiser.forward": lambda: dict(z=t(4, 3, 2), generator=noise()),
+    "discrete.MovingQuantiser.lookup": lambda: dict(codes=torch.arange(6).view(2, 3) % 5),
+    "discrete.MovingQuantiser.place": lambda: dict(rows=t(5, 2)),
+    "discrete.FiniteScalar.forward": lambda: dict(z=t(4, 3, 2), generator=noise()),
+    "discrete.FiniteScalar.lookup": lambda: dict(codes=torch.arange(6).view(2, 3) % 5),
+    "discrete.VQVAE.encode": lambda: dict(x=t(4, 6)),
+    "discrete.VQVAE.decode": lambda: dict(e=t(4, 3, 2)),
+    "discrete.VQVAE.codes": lambda: dict(x=t(4, 6)),
+    "discrete.CodePrior.forward": lambda: dict(codes=torch.arange(6).view(2, 3) % 5),
+    "discrete.CodePrior.sample": lambda: dict(n=4, generator=noise()),
     "diffusion.Denoiser.forward": lambda: dict(z=t(4, 3), alpha=t(4, 1)),
     "training.History.plot": lambda: dict(ax=axes(), label="loss"),
     "vae.conditional.ConditionalVAE.encode": lambda: dict(rows=labelled()),
@@ -550,6 +601,11 @@ EXCEPT = {
     "History.plot label a number": "an axis may have a number for its name",
     "cluster.ring ": "a generator; what it was given shows when its first piece is taken",
     "cluster.finish": "takes such a generator",
+    "VectorQuantiser.forward generator": "for the quantiser that restarts",
+    "FiniteScalar.forward generator": "for the quantiser that restarts",
+    "FiniteScalar.forward z inf": "the limit of a tanh",
+    "perplexity codes an axis more": "codes may have any shape",
+    "perplexity codes an axis less": "codes may have any shape",
     "contractive_loss weight inf": "makes a loss; fit stops at its first value",
 }
 

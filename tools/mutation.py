@@ -70,6 +70,7 @@ TESTS = {
     "vae.flows": "chapter19 defaults",
     "iwae": "chapter19 defaults",
     "annealed": "chapter19 defaults",
+    "discrete": "chapter20 defaults",
     "diffusion": "chapter21 defaults",
     "sample_quality": "chapter21 chapter14",
     "evaluation": "evaluation gaussians chapter11 defaults",

@@ -4,6 +4,7 @@ A chain begins as a draw from q and ends near the posterior, in many small steps
 model that has ``log_likelihood(x, z)``, in nats, on the device of ``mu``. Nothing here trains.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -21,7 +22,8 @@ class Annealed(NamedTuple):
 
     Attributes:
         log_w: (n, chains) logarithms of the weights.
-        accepted: share of the moves that were accepted, a mean over chains, images and steps.
+        accepted: share of the moves that were accepted, a mean over chains, images and steps; nan
+            with one step, where no move is made.
     """
 
     log_w: Tensor
@@ -45,8 +47,9 @@ def annealed_weights(
     The path is ln f_β(z) = ln q(z) + β ln w(z), with ln w = ln p(x, z) − ln q(z) and β = (i/steps)²
     for i from 0 to ``steps``. At each rise from β to β' a chain takes (β' − β) ln w(z), then makes
     one move of Hamiltonian Monte Carlo that leaves f_β' as it is. exp(log_w) has the mean p(x). One
-    step is plain importance sampling, ``evaluation.log_importance_weights``. A pilot run with noise
-    of its own finds how large moves may be; in the run that counts their sizes are fixed.
+    step is plain importance sampling, ``evaluation.log_importance_weights``. A pilot run from q,
+    with noise of its own, finds how large moves may be; in the run that counts their sizes are
+    fixed, also on the way back.
 
     Args:
         model: with ``log_likelihood``, differentiable in z.
@@ -76,13 +79,13 @@ def annealed_weights(
     size = (len(mu), chains, mu.shape[1])
     if codes is not None:
         expect_shapes(f"{len(mu)} {chains} {mu.shape[1]}", codes=codes)
-        betas = betas[::-1]
-    sizes: list[Tensor] = []
+    sizes: list[Tensor] = []  # of the move that keeps f_β, for each β between 0 and 1
     for run in ("pilot", "run"):
         generator = torch.Generator(mu.device).manual_seed(2 * seed + (run == "run"))
         u = torch.randn(size, generator=generator, device=mu.device, dtype=mu.dtype)
-        if codes is not None:
+        if codes is not None and run == "run":  # the pilot never sees where these chains start
             u = (codes - mu[:, None]) / torch.exp(logvar / 2)[:, None]
+            betas, sizes = betas[::-1], sizes[::-1]
         with evaluating(model):
             log_w, accepted = path.walk(u, betas, generator, sizes, pilot=run == "pilot")
     return Annealed(log_w if codes is None else -log_w, accepted)
@@ -131,7 +134,7 @@ class _Path:
             if pilot:
                 sizes.append(size)
                 size = size * torch.where(accepted > WANTED, RISE, FALL)
-        return total, sum(shares) / max(1, len(shares))
+        return total, sum(shares) / len(shares) if shares else math.nan
 
     def move(
         self, u: Tensor, log_w: Tensor, beta: float, size: Tensor, generator: torch.Generator
@@ -151,7 +154,7 @@ class _Path:
         luck = torch.rand(gain.shape, generator=generator, device=u.device, dtype=u.dtype)
         taken = torch.log(luck) < gain  # nan, from a step that flew away, is never taken
         u = torch.where(taken[:, :, None], place, u)
-        return u, torch.where(taken, there, log_w), taken.double().mean(dim=1).to(u)
+        return u, torch.where(taken, there, log_w), taken.to(u.dtype).mean(dim=1)
 
 
 named_errors(globals())

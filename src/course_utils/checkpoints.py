@@ -68,6 +68,13 @@ class Checkpoint:
         content = self._read(epochs)
         if content is None:
             return None
+        with together(self.group):
+            self._go_on(content)
+        vars(history).update(content["history"])
+        return content["best"]
+
+    def _go_on(self, content: dict[str, Any]) -> None:
+        """Bring the parts, the loss and all random numbers of this rank to where they were."""
         self._load(content)
         own = content["ranks"][self.group.rank if self.group else 0]
         if own["loss"] is not None:
@@ -81,8 +88,6 @@ class Checkpoint:
         random.setstate((version, tuple(words), last))
         if own["global on GPU"] is not None:
             torch.cuda.set_rng_state(own["global on GPU"])
-        vars(history).update(content["history"])
-        return content["best"]
 
     def _load(self, content: dict[str, Any]) -> None:
         """Bring the parts to where the file left them; the model last, when the others could."""

@@ -52,7 +52,8 @@ def negative_dreg(
 
     Doubly reparameterised: the encoder's gradient is Σ_i v_i² (∂ ln w_i / ∂z_i)(∂z_i / ∂φ) with the
     shares v_i = w_i / Σ_j w_j, and φ enters through z_i alone. The mean is the same as that of
-    ``negative_iwae``, the variance usually lower. The decoder's gradient is the same.
+    ``negative_iwae``, the variance lower near the posterior and for a q wider than it; for a much
+    narrower q it can be higher. The decoder's gradient is the same.
 
     Args:
         model: with ``encode`` and ``log_likelihood``.
@@ -77,9 +78,7 @@ def negative_dreg(
     z = mu[:, None] + torch.exp(logvar / 2)[:, None] * noise
     mu, logvar = mu.detach(), logvar.detach()  # from here on the encoder speaks through z alone
     eps = (z - mu[:, None]) / torch.exp(logvar / 2)[:, None]
-    log_ratio = 0.5 * (logvar[:, None] + eps**2 - z**2).sum(dim=2)  # ln p(z) - ln q(z|x)
-    repeated = x[:, None].expand(len(x), samples, *x.shape[1:]).flatten(0, 1)  # (n K, …)
-    log_w = model.log_likelihood(repeated, z.flatten(0, 1)).view(len(x), samples) + log_ratio
+    log_w = log_importance_weights(model, x, mu, logvar, eps)
     shares = torch.softmax(log_w.detach(), dim=1)[:, :, None]  # (n, K, 1)
     if z.requires_grad:  # the loss brings each share once; the encoder's gradient needs its square
         z.register_hook(lambda gradient: shares * gradient)

@@ -115,26 +115,39 @@ def epoch(
     part = draw(group, order, x, batch_size, generator.device)
     average = Average(group, optimizer)
     values = torch.zeros(len(part.counts), device=generator.device)
-    failed: Exception | None = None
-    for i, share in enumerate(part.shares):
-        optimizer.zero_grad()
-        if failed is None:
-            try:
-                value = loss(model, next(part.batches), generator)
-                value.backward()
-                values[i] = value.detach()
-            except Exception as error:
-                failed = error
-        look = values.is_cpu or i % 100 == 99 or i == len(values) - 1  # a GPU waits at each look
-        if average(0.0 if failed else share, failed=failed is not None, look=look):
-            group.tell(failed)
+    failed: Exception | None = None  # on this rank; the others hear of it in the next sum
+
+    def compute(i: int) -> None:
+        value = loss(model, next(part.batches), generator)
+        value.backward()
+        values[i] = value.detach()
+
+    def step(i: int) -> None:
         optimizer.step()
         if scheduler:
             scheduler.step()
         if i % 100 == 0:
             clear_denormals(optimizer)
+
+    for i, share in enumerate(part.shares):
+        optimizer.zero_grad()
+        failed = failed or _error_of(compute, i)
+        look = values.is_cpu or i % 100 == 99 or i == len(values) - 1  # a GPU waits at each look
+        if average(0.0 if failed else share, failed=failed is not None, look=look):
+            group.tell(failed)
+        failed = failed or _error_of(step, i)
+    group.tell(failed)  # of the last step
     agree(group, model, optimizer)
     return mean(group, values.cpu(), part.counts, epoch)
+
+
+def _error_of(act: Callable[[int], None], i: int) -> Exception | None:
+    """Return the error of a call, or None without one."""
+    try:
+        act(i)
+    except Exception as error:
+        return error
+    return None
 
 
 class Average:

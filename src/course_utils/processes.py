@@ -31,7 +31,10 @@ T = TypeVar("T")
 
 
 class ProcessLost(RuntimeError):
-    """A rank is gone, or too late. What it had not told the others is lost."""
+    """A rank is gone, or too late. What it had not told the others is lost.
+
+    A rank that computes for longer than ``ANSWER_WITHIN`` at that moment is named with it.
+    """
 
 
 @dataclass
@@ -223,12 +226,12 @@ def absent(store: Any, what: str, rank: int, size: int, seconds: float) -> list[
     try:
         store.set(f"{what}/{rank}", "here")
         end = time.monotonic() + seconds
-        others = [other for other in range(size) if other != rank]
-        while others := [other for other in others if not store.check([f"{what}/{other}"])]:
+        notes = {other: f"{what}/{other}" for other in range(size) if other != rank}
+        while not store.check(list(notes.values())):  # one question, however many they are
             if time.monotonic() > end:
-                break
+                return [other for other, note in notes.items() if not store.check([note])]
             time.sleep(0.05)
-        return others
+        return []
     except RuntimeError:
         return []
 

@@ -49,7 +49,7 @@ def drawn_bound(model: nn.Module, x: Tensor, generator: torch.Generator, *, samp
     return iwae.negative_dreg(model, pixels.float(), generator, samples=samples)
 
 
-def loss_of(stage: Stage, steps: int) -> training.Loss:
+def stage_loss(stage: Stage, steps: int) -> training.Loss:
     """Make the loss of a stage of so many steps: with one draw the ELBO, whose KL warms up."""
     if stage.samples == 1:
         return recipe.FreshAndWarmedUp(max(1, round(WARM_UP * steps)))
@@ -94,7 +94,7 @@ def train(
         steps = stage.epochs * -(-len(x) // BATCH)
         history = training.fit(
             model,
-            loss_of(stage, steps),
+            stage_loss(stage, steps),
             x,
             epochs=stage.epochs,
             batch_size=BATCH,

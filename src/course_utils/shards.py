@@ -88,6 +88,27 @@ def rows_of_folder(
     return ShardedRows(starts[-1], source.fetch, pool, ahead=True, source=source)
 
 
+@dataclass
+class Pool:
+    """Blocks of rows that are read at once, and the seed of the order in which they are used.
+
+    The numbers of its rows, which may take more than narrow rows, are there while it is.
+    """
+
+    blocks: list[range]
+    seed: int | None = None  # None: in order
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
+    def numbers(self) -> Tensor:
+        """The numbers of the rows, in the order of their use."""
+        numbers = torch.cat([torch.arange(block.start, block.stop) for block in self.blocks])
+        if self.seed is None:
+            return numbers
+        return numbers[_permutation(len(numbers), torch.Generator().manual_seed(self.seed))]
+
+
 @dataclass(frozen=True)
 class ShardedRows(StreamedRows):
     """Rows in files. What is random in the order of an epoch is said at the top of this module."""
@@ -107,28 +128,29 @@ class ShardedRows(StreamedRows):
 
     def split(self, size: int) -> Iterator[Tensor]:
         """Read all rows in order, ``size`` at a time, or as many as fit."""
-        numbers = torch.arange(self.first, self.first + self.n).split(min(size, self.at_once))
-        return self.batches_of([*numbers], [len(each) for each in numbers])
+        last, step = self.first + self.n, min(size, self.at_once)
+        pools = [
+            Pool([range(start, min(start + step, last))]) for start in range(self.first, last, step)
+        ]
+        return self.batches_of(pools, list(map(len, pools)))
 
-    def deal(self, generator: torch.Generator, ranks: int = 1) -> list[list[Tensor]]:
-        """Deal the blocks to so many ranks in a random order: of each, its pools of row numbers.
+    def deal(self, generator: torch.Generator, ranks: int = 1) -> list[list[Pool]]:
+        """Deal the blocks to so many ranks in a random order: of each, its pools.
 
         Each block goes to the rank that has the fewest rows, so that they differ by one block.
         """
         blocks = self.source.blocks()
-        order = _permutation(len(blocks), generator)
-        hands: list[list[list[Tensor]]] = [[[]] for _ in range(ranks)]
-        held, open_ = [0] * ranks, [0] * ranks
-        for i in order.tolist():
-            rank, rows = held.index(min(held)), torch.arange(*blocks[i])
-            if open_[rank] + len(rows) > self.at_once:
-                hands[rank].append([])
-                open_[rank] = 0
-            hands[rank][-1].append(rows)
-            held[rank] += len(rows)
-            open_[rank] += len(rows)
-        pools = [[torch.cat(pool) for pool in hand if pool] for hand in hands]
-        return [[pool[_permutation(len(pool), generator)] for pool in hand] for hand in pools]
+        hands: list[list[Pool]] = [[] for _ in range(ranks)]
+        held = [0] * ranks
+        for i in _permutation(len(blocks), generator).tolist():
+            rank, block = held.index(min(held)), range(*blocks[i])
+            if not hands[rank] or len(hands[rank][-1]) + len(block) > self.at_once:
+                hands[rank].append(Pool([]))
+            hands[rank][-1].blocks.append(block)
+            held[rank] += len(block)
+        for pool in itertools.chain(*hands):
+            pool.seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        return hands
 
     def drawn(
         self, batch_size: int, generator: torch.Generator
@@ -138,11 +160,11 @@ class ShardedRows(StreamedRows):
         counts = [batch_size] * full + [rest] * (rest > 0)
         return counts, self.batches_of(self.deal(generator)[0], counts)
 
-    def batches_of(self, pools: list[Tensor], counts: list[int]) -> Iterator[Tensor]:
+    def batches_of(self, pools: list[Pool], counts: list[int]) -> Iterator[Tensor]:
         """The rows of these pools in turn, so many in each batch; where that is 0, one row."""
         # two pools of memory in turns: what is taken anew and given back for each adds up
         memory = [self.source.room(max(map(len, pools))) for _ in pools[:2]]
-        requests = zip(pools, itertools.cycle(memory))
+        requests = zip((pool.numbers() for pool in pools), itertools.cycle(memory))
         read = in_advance(lambda request: self.source.pool(*request), requests)
         left, order = self.source.room(0), torch.empty(0, dtype=torch.int64)  # to come of a pool
         for count in counts:

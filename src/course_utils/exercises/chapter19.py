@@ -40,6 +40,9 @@ def _cases_1() -> list[Case]:
         {"cov": _covariance(2, 5, 0.1)},
         {"cov": np.diag([0.3, 2.0, 0.01])},
         {"cov": np.array([[1.0, 0.49], [0.49, 1.0]])},
+        {"cov": np.kron(np.eye(2), [[1.0, 0.6], [0.6, 1.0]])},  # two eigenvalues below zero: none
+        {"cov": 0.6 * np.eye(3) + 0.4},  # each correlation is 0.4, and there is none
+        {"cov": np.kron(np.eye(2), 0.6 * np.eye(3) + 0.4)},  # both at once
     ]
 
 
@@ -58,6 +61,33 @@ def _variance_with(own: Any, less: float = 1.0, half: float = 0.5) -> Any:
 
 def _diagonal_of_precision(cov: np.ndarray, precision: np.ndarray) -> np.ndarray:
     return np.diag(np.diag(precision))
+
+
+def _by_determinant(cov: np.ndarray) -> float:
+    precision = np.linalg.inv(cov)
+    own = _diagonal_of_precision(cov, precision)
+    inside = np.linalg.det(2 * precision - own)
+    if inside <= 0:
+        return math.inf
+    return float(np.linalg.det(precision) / np.sqrt(np.linalg.det(own) * inside) - 1)
+
+
+def _by_pairs(cov: np.ndarray) -> float:
+    scale = np.sqrt(np.diag(cov))
+    correlations = np.abs(cov / np.outer(scale, scale)) - np.eye(len(cov))
+    return math.inf if correlations.max() >= 0.5 else _without_test(cov)
+
+
+def _by_pairs_in_logs(cov: np.ndarray) -> float:
+    scale = np.sqrt(np.diag(cov))
+    correlations = np.abs(cov / np.outer(scale, scale)) - np.eye(len(cov))
+    if correlations.max() >= 0.5:
+        return math.inf
+    precision = np.linalg.inv(cov)
+    own = _diagonal_of_precision(cov, precision)
+    with np.errstate(invalid="ignore"):
+        root = np.sqrt(np.linalg.det(own) * np.linalg.det(2 * precision - own))
+    return float(np.linalg.det(precision) / root - 1)
 
 
 def _without_test(cov: np.ndarray) -> float:
@@ -84,6 +114,21 @@ EXERCISE_1 = Exercise(
             "a determinant does not tell whether the integral exists: 2P − D must be positive"
             " definite, all its eigenvalues above 0.",
             (_without_test,),
+        ),
+        Mistake(
+            "an even number of eigenvalues below 0 has a determinant above 0. Ask each eigenvalue"
+            " of 2P − D.",
+            (_by_determinant,),
+        ),
+        Mistake(
+            "½ is the limit for two code numbers. With more, no pair need reach it: look at the"
+            " eigenvalues of 2P − D.",
+            (_by_pairs,),
+        ),
+        Mistake(
+            "no pair at ½, and yet a square root of a negative number: 2P − D has an eigenvalue"
+            " below 0, and the integral does not exist.",
+            (_by_pairs_in_logs,),
         ),
         Mistake(
             "one division by q, not two: posterior²/q has the density of q below, once.",
@@ -203,9 +248,9 @@ EXERCISE_2 = Exercise(
 # 19.3 --------------------------------------------------------------------------------------------
 # Along w, with a = w·z + b, the flow does a → a + (u·w) tanh a. With u·w = −2 this falls near
 # a = 0 and rises farther out, so it takes the value at 0 again: a = 2 tanh a, near a = 1.915. Codes
-# that differ along w alone, with a and −a, go to the same place. (19.2) would count this place
-# once, where two codes bring density to it: its density would be too low there, and the integral
-# of what (19.2) gives below one.
+# that differ along w alone, with a and −a, go to the same place, and so does the code with a = 0.
+# (19.2) would count this place once, where three codes bring density to it: its density would be
+# too low there, and the integral of what (19.2) gives below one.
 def fold(w: np.ndarray, b: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A planar flow that folds: u and two codes with one image, (k,) each."""
     a = 2.0
@@ -235,8 +280,8 @@ def _judge_3(case: Case, came: Any) -> None:
         raise Wrong("finite numbers", "nan or infinite numbers")
     if np.linalg.norm(first - second) < 0.1:
         raise Wrong("codes at least 0.1 apart", f"{np.linalg.norm(first - second):.3g} apart")
-    places = [z + u * np.tanh(w @ z + b) for z in (first, second)]
-    missed = np.abs(places[0] - places[1]).max()
+    lean = np.tanh(w @ first + b) - np.tanh(w @ second + b)
+    missed = np.abs((first - second) + u * lean).max()  # a huge u must not swallow the codes
     if missed > 1e-9:
         raise Wrong("the same place, to 1e-9", f"places that differ by {missed:.2g}")
 
@@ -268,6 +313,16 @@ EXERCISE_3 = Exercise(
         Mistake(
             "u of the wrong sign: it pushes codes apart. u·w must be below −1.",
             (lambda w, b: (-fold(w, b)[0], *fold(w, b)[1:]),),
+        ),
+        Mistake(
+            "u so large that the codes drown in it. u·w must be below −1.",
+            (
+                lambda w, b: (
+                    1e30 * w / (w @ w),
+                    (30 - b) * w / (w @ w),
+                    (60 - b) * w / (w @ w),
+                ),
+            ),
         ),
         Mistake(
             "divided by the length of w where its square belongs.",
@@ -304,7 +359,7 @@ def dreg(
 def _cases_4() -> list[Case]:
     rng = np.random.default_rng(194)
 
-    def case(n: int, m: int, k: int, middle: float) -> Case:
+    def case(n: int, m: int, k: int, middle: Any) -> Case:
         return {
             "log_w": middle + rng.normal(size=(n, m)),
             "slopes": rng.normal(size=(n, m, k)),
@@ -324,6 +379,8 @@ def _cases_4() -> list[Case]:
         case(2, 5, 3, -900.0),
         case(2, 6, 2, 800.0),
         case(3, 1, 2, 1),
+        case(2, 5, 2, np.array([[-900.0], [800.0]])),  # far apart in one batch
+        case(2, 5, 2, np.array([-900.0, -899.0, 0.0, 799.0, 800.0])),  # and within one image
     ]
 
 
@@ -344,6 +401,17 @@ def _squared(log_w: np.ndarray) -> np.ndarray:
 
 def _naive(log_w: np.ndarray) -> np.ndarray:
     w = np.exp(log_w)
+    return (w / w.sum(axis=1, keepdims=True)) ** 2
+
+
+def _from_the_smallest(log_w: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        w = np.exp(log_w - log_w.min(axis=1, keepdims=True))
+        return (w / w.sum(axis=1, keepdims=True)) ** 2
+
+
+def _one_largest(log_w: np.ndarray) -> np.ndarray:
+    w = np.exp(log_w - log_w.max())
     return (w / w.sum(axis=1, keepdims=True)) ** 2
 
 
@@ -390,6 +458,15 @@ EXERCISE_4 = Exercise(
             (_dreg_with(_naive),),
         ),
         Mistake(
+            "the smallest taken out, not the largest: exp of a difference of 1700 is infinite.",
+            (_dreg_with(_from_the_smallest),),
+        ),
+        Mistake(
+            "one largest for the whole batch. Beside an image at 800 one at −900 underflows: each"
+            " image has a largest of its own.",
+            (_dreg_with(_one_largest),),
+        ),
+        Mistake(
             "a gradient to go down. L_K is to rise; its gradient has no minus.",
             (
                 lambda log_w, slopes, sigma, eps: tuple(
@@ -428,6 +505,15 @@ def _cases_5() -> list[Case]:
             "betas": np.array([0.0, 0.1, 0.4, 1.0]),
         },
         {"log_w": rng.normal(size=(2, 5, 1)), "betas": np.array([0.0, 1.0])},
+        {  # far apart in one batch
+            "log_w": np.array([-900.0, -60.0])[:, None, None] + rng.normal(size=(2, 4, 3)),
+            "betas": np.array([0.0, 0.2, 0.5, 1.0]),
+        },
+        {  # and within one image
+            "log_w": np.array([-900.0, -899.0, 100.0, 101.0])[None, :, None]
+            + rng.normal(size=(2, 4, 3)),
+            "betas": np.array([0.0, 0.2, 0.5, 1.0]),
+        },
     ]
 
 
@@ -443,6 +529,21 @@ def _annealed_with(of_chain: Any) -> Any:
 def _no_care(log_w: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     w = np.exp(log_w @ np.diff(betas))
     return np.log(w.mean(axis=1)), w.sum(axis=1) ** 2 / (w**2).sum(axis=1)
+
+
+def _smallest_of_each(log_w: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    total = log_w @ np.diff(betas)
+    lowest = total.min(axis=1, keepdims=True)
+    with np.errstate(all="ignore"):
+        w = np.exp(total - lowest)
+        estimate = np.log(w.mean(axis=1)) + lowest[:, 0]
+        return estimate, w.sum(axis=1) ** 2 / (w**2).sum(axis=1)
+
+
+def _one_largest_of_all(log_w: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    total = log_w @ np.diff(betas)
+    w = np.exp(total - total.max())
+    return np.log(w.mean(axis=1)) + total.max(), w.sum(axis=1) ** 2 / (w**2).sum(axis=1)
 
 
 EXERCISE_5 = Exercise(
@@ -483,6 +584,15 @@ EXERCISE_5 = Exercise(
         Mistake(
             "the exponential of −900 is zero. Take the largest out first.",
             (_no_care,),
+        ),
+        Mistake(
+            "one largest for the whole batch. Beside an image at −60 one at −900 underflows: each"
+            " image has a largest of its own.",
+            (_one_largest_of_all,),
+        ),
+        Mistake(
+            "the smallest taken out, not the largest: exp of a difference of 1000 is infinite.",
+            (_smallest_of_each,),
         ),
         Mistake(
             "the share of the chains, not their number: between 1 and the number of chains.",

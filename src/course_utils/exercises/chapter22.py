@@ -22,10 +22,13 @@ def _cases_1() -> list[Case]:
     rng = np.random.default_rng(221)
     empty = rng.normal(size=(4, 3))
     empty[2] = np.nan
+    endless = rng.normal(size=(3, 2))
+    endless[0] = np.inf
     return [
         {"gradients": np.array([[1.0, 2.0], [3.0, -2.0]]), "rows": np.array([3, 1])},
         {"gradients": rng.normal(size=(5, 7)), "rows": np.array([64, 64, 64, 64, 29])},
         {"gradients": empty, "rows": np.array([2, 1, 0, 2])},
+        {"gradients": endless, "rows": np.array([0, 3, 4])},
     ]
 
 
@@ -105,7 +108,7 @@ EXERCISE_2 = Exercise(
         {"compute": 4.2, "n_bytes": 0.0, "latency": 0.1, "bandwidth": 1.0e9},  # the root is 4.58
         {"compute": 6.2, "n_bytes": 0.0, "latency": 0.5, "bandwidth": 1.0e9},  # 2.49, and three
         {"compute": 3.0e3, "n_bytes": 4.0e9, "latency": 1.0e-9, "bandwidth": 4.0e11},  # a million
-        {"compute": 9.0e-2, "n_bytes": 3.0e7, "latency": 5.0e-4, "bandwidth": 1.0e9},
+        {"compute": 8.9e-2, "n_bytes": 3.0e7, "latency": 5.0e-4, "bandwidth": 1.0e9},
     ],
     mistakes=(
         Mistake(

@@ -12,7 +12,7 @@ from course_utils.shapes import expect_shapes, expect_whole
 
 
 class Coupling(nn.Module):
-    """Scale and shift half of a code by functions of the other half. Defined in chapter 19.
+    """Scale and shift one half of a code by functions of the other. Defined in chapter 19.
 
     z_a stays, z_b' = z_b ⊙ exp(s) + t with (s, t) = net(z_a, context) and s between −2 and 2. So
     the Jacobian is triangular, ln |det| = Σ_j s_j, and the inverse is as cheap. The last layer
@@ -31,7 +31,7 @@ class Coupling(nn.Module):
             k: numbers in a code, at least 2; the first k // 2 stay.
             hidden: units of the network, at least 1.
             n_context: numbers that tell the layer which image it is, at least 0.
-            flip: let the last k // 2 stay in place of the first.
+            flip: let the others stay in place of the first k // 2.
 
         Raises:
             ValueError: a number is out of its range.
@@ -42,7 +42,7 @@ class Coupling(nn.Module):
         expect_whole("n_context", n_context, 0)
         self.k = k
         kept = torch.arange(k) < k // 2
-        self.register_buffer("keeps", (kept.flip(0) if flip else kept).float())  # (k,)
+        self.register_buffer("keeps", (~kept if flip else kept).float())  # (k,)
         self.hidden = nn.Linear(k + n_context, hidden)
         self.out = nn.Linear(hidden, 2 * k)
         nn.init.zeros_(self.out.weight)
