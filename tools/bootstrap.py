@@ -78,6 +78,7 @@ def unpack_course(sha256, package):
     """Unpack course_utils into a temporary folder of this kernel, which goes when it ends."""
     import atexit
     import base64
+    import bz2
     import hashlib
     import io
     import os
@@ -85,7 +86,6 @@ def unpack_course(sha256, package):
     import sys
     import tempfile
     import zipfile
-    import zlib
 
     Stop = type("Stop", (Exception,), {{"_render_traceback_": lambda self: [str(self)]}})
     mark = f"-{{sha256}}-{{os.getpid()}}"  # a process that this one starts has its own folder
@@ -100,7 +100,7 @@ def unpack_course(sha256, package):
     folder = None
     try:
         folder = tempfile.mkdtemp(prefix="course_utils-", suffix=mark)
-        zipfile.ZipFile(io.BytesIO(zlib.decompress(archive))).extractall(folder)
+        zipfile.ZipFile(io.BytesIO(bz2.decompress(archive))).extractall(folder)
     except OSError as error:
         shutil.rmtree(folder or "", ignore_errors=True)
         raise Stop(f"No folder for temporary files can take the package: {{error}}.") from None
@@ -133,7 +133,7 @@ def checkout_source(url: str, branch: str) -> str:
 def portable_source(archive: bytes, needs: Iterable[str]) -> str:
     """The source of the cell that carries the package.
 
-    archive: the package as a zip file, compressed by zlib; needs: the packages that only some
+    archive: the package as a zip file, compressed by bzip2; needs: the packages that only some
     chapters need.
     """
     return PORTABLE.format(
