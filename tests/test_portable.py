@@ -1,6 +1,7 @@
 """A chapter runs wherever its reader is: from a checkout in any editor, and far from one."""
 
 import ast
+import bz2
 import os
 import re
 import subprocess
