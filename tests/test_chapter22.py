@@ -210,16 +210,31 @@ def test_a_python_that_cannot_be_started_is_told(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"), [({"processes": 0}, "processes must"), ({"seconds": 0}, "seconds must")]
+    ("options", "says"),
+    [
+        ({"processes": 0}, "processes must"),
+        ({"seconds": 0}, "seconds must"),
+        ({"since": "new"}, "since must be a version such as \"2.8\", got 'new'"),
+    ],
 )
 def test_options_out_of_their_range_are_named(options, says):
     with pytest.raises(ValueError, match=says):
         torchrun.report("fit", "", **options)
 
 
+def test_where_pytorch_is_too_old_for_a_script_one_line_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(torchrun.torch, "__version__", "2.7.1+cpu")
+    assert torchrun.report("fit", "1 / 0", since="2.8") == torchrun.stored()["fit"]
+    assert "(PyTorch 2.7.1+cpu is older than 2.8): stored numbers" in capsys.readouterr().out
+    with pytest.raises(torchrun.ScriptError, match="division by zero"):
+        torchrun.report("fit", "1 / 0", processes=1, since="2.7.1")
+
+
 def test_an_unknown_report_is_named(monkeypatch):
     monkeypatch.setattr(torchrun.dist, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="name must be one of costs, fit, ring, got 'other'"):
+    with pytest.raises(
+        ValueError, match="name must be one of costs, fit, ring, sharded, got 'other'"
+    ):
         torchrun.report("other", "")
 
 
@@ -262,6 +277,41 @@ def test_the_package_is_found_by_processes_of_a_folder_that_is_not_installed(mon
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     found = torchrun._environment()["PYTHONPATH"].split(os.pathsep)
     assert found == [str(ROOT / "src"), "/somewhere"]
+
+
+def test_the_claims_on_a_sharded_model_hold_on_the_stored_report():
+    cells = code_of_chapter()
+    lines = ["import torch", "from course_utils import torchrun"]
+    lines += ["from course_utils.verify import verify"]
+    lines += ["from course_utils.autoencoders import Autoencoder, squared_error_loss"]
+    lines += ['sharded = torchrun.stored()["sharded"]', cells["sharded-one"]]
+    lines.append(cells["sharded-claims"])
+    exec("\n".join(lines), {})  # a claim that fails raises an error
+
+
+def test_fit_refuses_a_sharded_model():
+    script = """
+import json, os
+import torch, torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
+from course_utils.autoencoders import Autoencoder, squared_error_loss
+from course_utils.training import fit
+dist.init_process_group("gloo")
+model = Autoencoder((16, 8, 4))
+fully_shard(model, mesh=dist.init_device_mesh("cpu", (1,)))
+try:
+    fit(model, squared_error_loss, torch.rand(64, 16), epochs=1, progress=False)
+    said = "nothing"
+except TypeError as error:
+    said = str(error)
+print(json.dumps(said))
+dist.destroy_process_group()
+"""
+    fsdp = pytest.importorskip("torch.distributed.fsdp", reason="no fully_shard")
+    if not hasattr(fsdp, "fully_shard"):
+        pytest.skip("this PyTorch has no fully_shard")
+    said = torchrun.report("none", script, processes=1)
+    assert said.startswith("model must have whole weights, got encoder.0.weight in parts")
 
 
 def test_fit_sends_one_number_a_weight_and_a_few_flags():

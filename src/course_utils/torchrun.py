@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,10 +15,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 
 from course_utils.arguments import named_errors
 from course_utils.console import say
+from course_utils.requirements import too_old
 from course_utils.shapes import expect_whole
 
 
@@ -25,7 +28,9 @@ class ScriptError(RuntimeError):
     """The script ended with an error; the message holds the last lines of what it said."""
 
 
-def report(name: str, script: str, *, processes: int = 2, seconds: float = 300) -> Any:
+def report(
+    name: str, script: str, *, processes: int = 2, seconds: float = 300, since: str = ""
+) -> Any:
     """Run a script in several processes of this machine; return what it reports.
 
     The script is what one would give to ``torchrun`` on a cluster. Its last printed line is the
@@ -35,12 +40,13 @@ def report(name: str, script: str, *, processes: int = 2, seconds: float = 300) 
 
     with one thread a process. The processes talk to each other on this machine alone.
 
-    Where processes cannot be started, one line says so, and the report that is stored with the
-    course under this name is returned in its place.
+    Where processes cannot be started, or PyTorch is too old for the script, one line says so, and
+    the report that is stored with the course under this name is returned in its place.
 
     Args:
         name: of the stored report. script: Python, as text.
         processes: how many, at least 1. seconds: that they may take, above 0.
+        since: the first version of PyTorch that the script runs with, such as "2.8"; "" for any.
 
     Raises:
         ScriptError: the script ended with an error, or did not end in time, or its last line is not
@@ -50,7 +56,7 @@ def report(name: str, script: str, *, processes: int = 2, seconds: float = 300) 
     expect_whole("processes", processes, 1)
     if not 0 < seconds < float("inf"):
         raise ValueError(f"seconds must be above 0 and finite, got {seconds}")
-    problem = why_not()
+    problem = why_not(since)
     if not problem:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "script.py")
@@ -68,8 +74,19 @@ def report(name: str, script: str, *, processes: int = 2, seconds: float = 300) 
         raise ScriptError(f"the last line must be JSON, got {printed[-200:]!r}") from None
 
 
-def why_not() -> str:
-    """Say why processes that talk to each other cannot be started here; "" where they can."""
+def why_not(since: str = "") -> str:
+    """Say why processes that talk to each other cannot be started here; "" where they can.
+
+    Args:
+        since: the first version of PyTorch that will do; "" for any.
+
+    Raises:
+        ValueError: ``since`` is no version.
+    """
+    if since and not re.fullmatch(r"\d+(\.\d+)*", since):
+        raise ValueError(f'since must be a version such as "2.8", got {since!r}')
+    if since and too_old(torch.__version__, since):
+        return f"PyTorch {torch.__version__} is older than {since}"
     if not (dist.is_available() and dist.is_gloo_available()):
         return "this PyTorch has no torch.distributed with gloo"
     if not sys.executable:

@@ -171,7 +171,7 @@ def fit(
             where the loss needs that; ``patience`` without ``x_val``; the file of ``checkpoint`` is
             of another training, says which; processes were given different things.
         TypeError: data are not of numbers; or a loss has a state that ``checkpoint`` would forget,
-            says which.
+            says which; or ``fully_shard`` has cut the model's weights in parts.
         OSError: the file of ``checkpoint`` cannot be written; the one before is whole.
         FloatingPointError: the loss is no longer finite; names the first such epoch and batch, and
             the process. Or the held-out loss was not finite after any epoch.
@@ -184,6 +184,7 @@ def fit(
         _check(epochs=epochs, batch_size=batch_size, rate=rate, patience=patience, x_val=x_val)
         name = None if device is None else str(device)
         place = group.device(name) if group else runtime.device(name)
+        _check_whole(model)
         model.to(place)
         unit_range = _needs_unit_range(model, loss)
         rows = partial(rows_within, model=model, unit_range=unit_range, max_bytes=max_bytes)
@@ -359,6 +360,15 @@ def _check(
         expect_whole("patience", patience, 1)
         if x_val is None:
             raise ValueError(f"patience must come with x_val, got patience = {patience} alone")
+
+
+def _check_whole(model: nn.Module) -> None:
+    for name, weights in model.named_parameters():
+        if hasattr(weights, "device_mesh"):  # a DTensor; PyTorch 2.2 keeps the class elsewhere
+            raise TypeError(
+                f"model must have whole weights, got {name} in parts, as fully_shard leaves it:"
+                " train such a model in a loop of your own, see chapter 22"
+            )
 
 
 def _check_last_batch(
