@@ -179,7 +179,7 @@ def sample(
         z: (n, d) draws from N(0, I).
         alpha: (T,), falling; any levels between those of the training.
         generator: of the noise.
-        eta: share of the noise that is drawn anew, in [0, 1].
+        eta: in [0, 1]: the fresh noise has eta times the standard deviation of an ancestral step's.
 
     Returns:
         (n, d).

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.spatial.distance import cdist  # type: ignore[import-untyped]
 
 from course_utils.arguments import named_errors
-from course_utils.shapes import expect_finite, expect_shapes
+from course_utils.shapes import expect_finite, expect_shapes, expect_whole
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
@@ -19,12 +19,14 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
         One number, at least 0 but for rounding.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes do not fit, or a set has fewer than 2 rows or features.
 
     Source:
         Heusel et al. (2017), https://arxiv.org/abs/1706.08500.
     """
     expect_shapes("n k, m k", a=a, b=b)
+    if min(*a.shape, *b.shape) < 2:
+        raise ValueError(f"a and b must be 2 × 2 or larger, got shapes {a.shape} and {b.shape}")
     cov_a, cov_b = np.cov(a.T), np.cov(b.T)
     root = np.sqrt(np.linalg.eigvals(cov_a @ cov_b).real.clip(0)).sum()  # its trace
     return ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * root
@@ -44,13 +46,16 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[fl
         Precision and recall, in [0, 1].
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes do not fit, a number is not finite, or k is out of its range.
 
     Source:
         Kynkäänniemi et al. (2019), https://arxiv.org/abs/1904.06991.
     """
     expect_shapes("n d, m d", real=real, fake=fake)
     expect_finite(real=real, fake=fake)
+    expect_whole("k", k, 1)
+    if k >= min(len(real), len(fake)):
+        raise ValueError(f"k must be below the {len(real)} and {len(fake)} rows, got {k}")
     reach_real, reach_fake = (
         np.sort(cdist(points, points), axis=1)[:, k] for points in (real, fake)
     )

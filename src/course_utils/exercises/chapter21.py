@@ -7,6 +7,8 @@ from scipy import integrate, special  # type: ignore[import-untyped]
 
 from course_utils.exercises.grading import Case, Exercise, Mistake
 
+TAKEN_FOR_HO = "α is what (21.4) calls α_t. You took it for its square, the ᾱ_t of Ho et al."
+
 
 # 21.1 --------------------------------------------------------------------------------------------
 # z = α x + σ ε with σ² = 1 − α². Solve for x; the score is −ε̂/σ (21.10).
@@ -28,7 +30,7 @@ def _cases_1() -> list[Case]:
             "alpha": np.array(alpha),
         }
 
-    simple = {"z": np.array([[1.0]]), "eps_hat": np.array([[0.5]]), "alpha": np.array([0.6])}
+    simple = {"z": np.array([[1.0]]), "eps_hat": np.array([[-0.5]]), "alpha": np.array([0.6])}
     return [simple, case([0.99, 0.6, 0.05], 2), case([0.3, 0.8, 0.9], 3), case([0.999], 4)]
 
 
@@ -76,7 +78,8 @@ EXERCISE_1 = Exercise(
             (_translate_with(_clean, lambda *p: p[1] / p[3]),),
         ),
         Mistake(
-            "the score of chapter 05's point z/α. That of z is α times as short: −ε̂/σ.",
+            "that is the score of chapter 05's point z/α. z is α times as large, so its score is"
+            " 1/α times as long: −ε̂/σ.",
             (_translate_with(_clean, lambda z, e, a, s: -e * a / s),),
         ),
         Mistake(
@@ -86,6 +89,10 @@ EXERCISE_1 = Exercise(
         Mistake(
             "the minus is that of the score alone: −ε̂/σ, not −ε̂.",
             (_translate_with(_clean, lambda z, e, a, s: -e),),
+        ),
+        Mistake(
+            f"{TAKEN_FOR_HO}: the noise has the variance 1 − α².",
+            (lambda z, eps_hat, alpha: translate(z, eps_hat, np.sqrt(alpha)),),
         ),
     ),
     hints=(
@@ -114,7 +121,7 @@ def _cases_2() -> list[Case]:
     rng = np.random.default_rng(212)
     return [
         {"mu": np.array([-1.0, 1.0]), "logvar": np.array([-2.0, -2.0])},
-        {"mu": np.array([0.0]), "logvar": np.array([0.0])},  # nothing
+        {"mu": np.array([0.5]), "logvar": np.array([0.0])},  # 1/8
         {"mu": rng.normal(size=12), "logvar": rng.uniform(-3, -1, size=12)},
         {"mu": np.array([3.0, 3.2, 3.1]), "logvar": np.array([-1.0, -1.5, -0.5])},
         {"mu": np.array([-2.0, 0.3, 2.0]), "logvar": np.array([-7.0, -5.0, 0.5])},
@@ -188,7 +195,8 @@ EXERCISE_2 = Exercise(
     ),
     hints=(
         "By (21.2): KL(q̄ ‖ N(0, 1)), and q̄(z) is the mean of the n densities at z.",
-        "One code number: an integral on a fine grid. Some σ are as small as 0.03.",
+        "One code number: an integral on a grid, here from −12 to 12 in steps of 0.01 or less. Some"
+        " σ are as small as 0.03. Where q̄ rounds to 0, its term is 0.",
         "Sum over the grid of q̄ (ln q̄ − ln N(z; 0, 1)) times the step.",
     ),
 )
@@ -260,6 +268,10 @@ EXERCISE_3 = Exercise(
         Mistake(
             "a mean over levels. The ELBO is a sum.",
             (lambda alpha: elbo_weights(alpha) / len(alpha),),
+        ),
+        Mistake(
+            f"{TAKEN_FOR_HO}: SNR = α²/(1 − α²).",
+            (lambda alpha: elbo_weights(np.sqrt(alpha)),),
         ),
     ),
     hints=(
@@ -352,6 +364,10 @@ EXERCISE_4 = Exercise(
             "nats, not twice as many: each term has a ½.",
             (lambda variance, alpha: 2 * gaussian_terms(variance, alpha),),
         ),
+        Mistake(
+            f"{TAKEN_FOR_HO}: σ² = 1 − α².",
+            (lambda variance, alpha: gaussian_terms(variance, np.sqrt(alpha)),),
+        ),
     ),
     hints=(
         "Chapter 11: precisions add. Given z_t, that of x is 1/s² + α_t²/σ_t².",
@@ -371,7 +387,7 @@ def jump(
     eta: float,
     noise: np.ndarray,
 ) -> np.ndarray:
-    """One step from α to ``before``, a share eta of the noise drawn anew: (n, d) -> (n, d)."""
+    """One step from α to ``before``, with eta of an ancestral step's noise: (n, d) -> (n, d)."""
     var, var_before, a2 = 1 - alpha**2, 1 - before**2, (alpha / before) ** 2
     x_hat = (z - np.sqrt(var) * eps_hat) / alpha
     fresh = eta**2 * (1 - a2) * var_before / var
@@ -394,7 +410,7 @@ def _cases_5() -> list[Case]:
 
     simple = {
         "z": np.array([[1.0]]),
-        "eps_hat": np.array([[0.5]]),
+        "eps_hat": np.array([[-0.5]]),
         "alpha": 0.6,
         "before": 0.8,
         "eta": 0.0,
@@ -422,7 +438,8 @@ def _jump_with(fresh: Any, kept: Any = None) -> Any:
         x_hat = (z - np.sqrt(var) * eps_hat) / alpha
         w2 = fresh(eta, a2, var_before, var)
         k2 = kept(var_before, w2) if kept else var_before - w2
-        return before * x_hat + np.sqrt(np.maximum(k2, 0)) * eps_hat + np.sqrt(w2) * noise
+        with np.errstate(invalid="ignore"):  # nan, as a student gets it
+            return before * x_hat + np.sqrt(k2) * eps_hat + np.sqrt(w2) * noise
 
     return answer
 
@@ -459,6 +476,10 @@ EXERCISE_5 = Exercise(
             (_jump_with(lambda e, a2, vb, v: e**2 * (1 - a2)),),
         ),
         Mistake(
+            "the quotient upside down: it is σ_{t−1}²/σ_t². σ_t² is the larger.",
+            (_jump_with(lambda e, a2, vb, v: e**2 * (1 - a2) * v / vb),),
+        ),
+        Mistake(
             "all of the noise drawn anew. Even with eta = 1 a part of the old noise stays.",
             (_jump_with(lambda e, a2, vb, v: e**2 * vb),),
         ),
@@ -477,6 +498,16 @@ EXERCISE_5 = Exercise(
                     lambda z, e, alpha, before, eta, noise: (
                         jump(z, e, alpha, before, eta, noise)
                         + (1 - before) * (z - np.sqrt(1 - alpha**2) * e) / alpha
+                    )
+                ),
+            ),
+        ),
+        Mistake(
+            f"{TAKEN_FOR_HO}: σ² = 1 − α².",
+            (
+                _mistake_jump(
+                    lambda z, e, alpha, before, eta, noise: jump(
+                        z, e, np.sqrt(alpha), np.sqrt(before), eta, noise
                     )
                 ),
             ),
