@@ -119,6 +119,13 @@ def test_a_script_reports_from_its_processes():
     assert torchrun.report("none", HELLO, processes=2) == [["0", "1"], ["1", "1"]]
 
 
+def test_nothing_is_left_in_the_folder_for_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(torchrun.tempfile, "tempdir", None)
+    assert torchrun.report("none", "print(1)", processes=1) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_error_in_the_script_is_the_error_and_no_reason_for_stored_numbers():
     with pytest.raises(torchrun.ScriptError, match=r"ZeroDivisionError: division by zero$"):
         torchrun.report("ring", "1 / 0", processes=2)

@@ -108,7 +108,9 @@ def stored() -> dict[str, Any]:
 def _run(path: Path, processes: int, seconds: float) -> tuple[str, str]:
     """What the script printed, and why it could not run: one of the two is empty."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--local-addr=127.0.0.1", f"--nproc-per-node={processes}", str(path)]
+    # else torchrun makes a folder for its logs, and leaves it
+    command += [f"--log-dir={path.parent}", "--local-addr=127.0.0.1"]
+    command += [f"--nproc-per-node={processes}", str(path)]
     try:
         with subprocess.Popen(
             command,

@@ -275,14 +275,14 @@ MISTAKES = [
     ),
     Mistake(
         "a point counted as its own neighbour",
-        "measures",
+        "measures-balls",
         "np.sort(cdist(points, points), axis=1)[:, k]",
         "np.sort(cdist(points, points), axis=1)[:, k - 1]",
         ("precision and recall of half the line",),
     ),
     Mistake(
         "precision and recall exchanged",
-        "measures",
+        "measures-balls",
         "return inside_real.any(axis=0).mean(), inside_fake.any(axis=1).mean()",
         "return inside_fake.any(axis=1).mean(), inside_real.any(axis=0).mean()",
         (
@@ -566,21 +566,21 @@ MISTAKES = [
     ),
     Mistake(
         "the sixth neighbour for the third",
-        "measures",
+        "measures-balls",
         "np.sort(cdist(points, points), axis=1)[:, k] for",
         "np.sort(cdist(points, points), axis=1)[:, 2 * k] for",
         ("uneven line",),
     ),
     Mistake(
         "one reach for all balls",
-        "measures",
+        "measures-balls",
         "between <= reach_real[:, None]",
         "between <= np.median(reach_real)",
         ("uneven line",),
     ),
     Mistake(
         "the largest reach for all balls",
-        "measures",
+        "measures-balls",
         "between <= reach_real[:, None]",
         "between <= reach_real.max()",
         ("uneven line",),

@@ -322,8 +322,8 @@ MISTAKES = [
     Mistake(
         "the prior's samples under the diffusion's name",
         "codes-samples",
-        "vae.decode(sample(net, start, schedule(128), g))",
-        "vae.decode(start)",
+        "sample(net, start, schedule(512), g)",
+        "start",
         ("codes: F of the diffusion prior",),
     ),
     Mistake(
