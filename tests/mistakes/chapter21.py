@@ -369,10 +369,10 @@ MISTAKES = [
         ("decoded codes of real images",),
     ),
     Mistake(
-        "a classifier of MNIST that never trained",
+        "a classifier of MNIST with the labels of other images",
         "codes-train",
-        "(784, 256, 64), 3)",
-        "(784, 256, 64), 0)",
+        "torch.from_numpy(mnist.y_train[:10_000])",
+        "torch.from_numpy(mnist.y_train[:10_000]).flip(0)",
         ("the classifier of MNIST",),
     ),
     Mistake(
@@ -380,7 +380,7 @@ MISTAKES = [
         "digits-samples",
         "((drawn + 1) / 2)",
         "drawn",
-        ("but 256 random steps", "the VAE's F"),
+        ("but 256 random steps",),
     ),
     Mistake(
         "sixteen steps where 256 are named",
