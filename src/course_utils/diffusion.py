@@ -82,7 +82,7 @@ def step_back(x: Tensor, z: Tensor, before: Tensor, alpha: Tensor) -> tuple[Tens
         before, alpha: α_{t−1} and α_t, numbers or (n, 1); ``before`` is the larger.
 
     Returns:
-        The mean, (n, d), and the variance, of the shape of ``alpha``.
+        The mean, (n, d), and the variance, a number or (n, 1).
 
     Raises:
         ValueError: a shape does not fit, or a level lies outside (0, 1).
