@@ -119,6 +119,19 @@ def test_a_script_reports_from_its_processes():
     assert torchrun.report("none", HELLO, processes=2) == [["0", "1"], ["1", "1"]]
 
 
+def test_a_process_that_breaks_as_python_ends_has_done_its_work():
+    script = """
+import atexit, os
+class Late:
+    def __del__(self):
+        os.abort()
+late = Late()
+atexit.register(print, 2)
+print(1)
+"""
+    assert torchrun.report("none", script, processes=1) == 2
+
+
 def test_nothing_is_left_in_the_folder_for_temporary_files(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(torchrun.tempfile, "tempdir", None)
@@ -300,7 +313,7 @@ def test_fit_refuses_a_sharded_model():
     script = """
 import json, os
 import torch, torch.distributed as dist
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from course_utils.autoencoders import Autoencoder, squared_error_loss
 from course_utils.training import fit
 dist.init_process_group("gloo")
@@ -311,6 +324,11 @@ try:
     said = "nothing"
 except TypeError as error:
     said = str(error)
+older = FullyShardedDataParallel(Autoencoder((16, 8, 4)), device_id=torch.device("cpu"))
+try:
+    fit(older, squared_error_loss, torch.rand(64, 16), epochs=1, progress=False)
+except TypeError as error:
+    said += "; " + str(error)
 print(json.dumps(said))
 dist.destroy_process_group()
 """
@@ -319,6 +337,7 @@ dist.destroy_process_group()
         pytest.skip("this PyTorch has no fully_shard")
     said = torchrun.report("none", script, processes=1)
     assert said.startswith("model must have whole weights, got encoder.0.weight in parts")
+    assert "; model must have whole weights, got FullyShardedDataParallel: train" in said
 
 
 def test_fit_sends_one_number_a_weight_and_a_few_flags():

@@ -23,6 +23,15 @@ from course_utils.console import say
 from course_utils.requirements import too_old
 from course_utils.shapes import expect_whole
 
+# Behind each script. As Python ends, threads of PyTorch may still run, and now and then one ends a
+# process whose work is done: "terminate called without an active exception".
+END = """
+import atexit, os, sys
+atexit._run_exitfuncs()
+sys.stdout.flush(), sys.stderr.flush()
+os._exit(0)
+"""
+
 
 class ScriptError(RuntimeError):
     """The script ended with an error; the message holds the last lines of what it said."""
@@ -38,7 +47,8 @@ def report(
 
         python -m torch.distributed.run --standalone --nproc-per-node=PROCESSES script.py
 
-    with one thread a process. The processes talk to each other on this machine alone.
+    with one thread a process, and each process ends at once behind its last line. The processes
+    talk to each other on this machine alone.
 
     Where processes cannot be started, or PyTorch is too old for the script, one line says so, and
     the report that is stored with the course under this name is returned in its place.
@@ -60,7 +70,7 @@ def report(
     if not problem:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "script.py")
-            path.write_text(script, encoding="utf-8")
+            path.write_text(script + END, encoding="utf-8")
             printed, problem = _run(path, processes, seconds)
     if problem:
         say(f"{processes} processes could not run here ({problem}): stored numbers stand in.")

@@ -171,7 +171,7 @@ def fit(
             where the loss needs that; ``patience`` without ``x_val``; the file of ``checkpoint`` is
             of another training, says which; processes were given different things.
         TypeError: data are not of numbers; or a loss has a state that ``checkpoint`` would forget,
-            says which; or ``fully_shard`` has cut the model's weights in parts.
+            says which; or the model's weights are in parts (``fully_shard``).
         OSError: the file of ``checkpoint`` cannot be written; the one before is whole.
         FloatingPointError: the loss is no longer finite; names the first such epoch and batch, and
             the process. Or the held-out loss was not finite after any epoch.
@@ -363,12 +363,14 @@ def _check(
 
 
 def _check_whole(model: nn.Module) -> None:
+    how = "train such a model in a loop of your own, see chapter 22"
     for name, weights in model.named_parameters():
         if hasattr(weights, "device_mesh"):  # a DTensor; PyTorch 2.2 keeps the class elsewhere
             raise TypeError(
-                f"model must have whole weights, got {name} in parts, as fully_shard leaves it:"
-                " train such a model in a loop of your own, see chapter 22"
+                f"model must have whole weights, got {name} in parts, as fully_shard cuts it: {how}"
             )
+    if any(type(part).__name__ == "FullyShardedDataParallel" for part in model.modules()):
+        raise TypeError(f"model must have whole weights, got FullyShardedDataParallel: {how}")
 
 
 def _check_last_batch(

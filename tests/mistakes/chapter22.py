@@ -316,7 +316,7 @@ MISTAKES = [
         "sharded",
         "    fully_shard(layer, mesh=mesh)",
         "    pass",
-        ("22.9 sent in a step", "four layers: eight gatherings"),
+        ("22.9 three times the weights", "four layers: eight gatherings"),
     ),
     Mistake(
         "other weights on each process",
@@ -324,6 +324,20 @@ MISTAKES = [
         "torch.manual_seed(22)",
         "torch.manual_seed(22 + rank)",
         ("sharded: losses of three steps",),
+    ),
+    Mistake(
+        "all rows on both processes",
+        "sharded",
+        ".chunk(p)[rank]",
+        "",
+        ("each process has half",),
+    ),
+    Mistake(
+        "numbers counted, not bytes",
+        "sharded-sizes",
+        "a.nbytes for a",
+        "a.numel() for a",
+        ("22.9 three times the weights",),
     ),
     Mistake(
         "the means of Adam not counted",
@@ -337,7 +351,7 @@ MISTAKES = [
         "sharded",
         "    fully_shard(layer, mesh=mesh)\nfully_shard(model, mesh=mesh)",
         "    pass",
-        ("22.9 kept between steps", "22.9 sent in a step"),
+        ("22.9 kept between steps", "22.9 three times the weights"),
     ),
     Mistake(
         "means of Adam forgotten",
