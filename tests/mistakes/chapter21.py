@@ -367,7 +367,7 @@ MISTAKES = [
         "codes-nats",
         "for t in (128, 512)",
         "for t in (512, 512)",
-        ("T = 128: no better", "with T = 128"),
+        ("T = 128: a bound no better", "with T = 128"),
     ),
     Mistake(
         "a mixture of one",
@@ -389,6 +389,20 @@ MISTAKES = [
         "sample(net, start, schedule(512), g)",
         "one",
         ("codes: F of the diffusion prior",),
+    ),
+    Mistake(
+        "ten Gaussians under the name of one",
+        "codes-samples",
+        "(z[:1000], start, one, sample",
+        "(z[:1000], start, ten, sample",
+        ("codes: F of the diffusion prior", "in recall one Gaussian"),
+    ),
+    Mistake(
+        "one Gaussian for the codes' own draws",
+        "codes-samples",
+        "(z[:1000], start, one, sample",
+        "(one, start, z[:1000], sample",
+        ("codes: F of the diffusion prior", "and own codes have less"),
     ),
     Mistake(
         "images, not codes, decoded",
