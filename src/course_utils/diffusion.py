@@ -148,6 +148,9 @@ def noise_loss(
     Returns:
         One number, a sum over the d numbers and a mean over rows.
 
+    Raises:
+        ValueError: ``alpha`` does not fall inside (0, 1), or a shape does not fit.
+
     Source:
         Ho, Jain and Abbeel (2020), equation 14, https://arxiv.org/abs/2006.11239.
     """
@@ -172,7 +175,7 @@ def sample(
 
     A step goes to α_{t−1} x̂ + √(σ_{t−1}² − κ²) ε̂ + κ ε with κ² = eta² times the variance of
     ``step_back``. With ``eta=1`` that is an ancestral step, a draw from p(z_{t−1} | z_t). With
-    ``eta=0`` nothing is drawn: the deterministic sampler. The last step returns x̂.
+    ``eta=0`` the draws have no weight: the deterministic sampler. The last step returns x̂.
 
     Args:
         predict: the noise of a point.
