@@ -39,6 +39,13 @@ MISTAKES = [
         ("but its ELBO is over five nats lower",),
     ),
     Mistake(
+        "a warm-up that never ends",
+        "two-train",
+        "[(0.1, 20), (1.0, 40)]",
+        "[(0.1, 60)]",
+        ("and brings nothing, to 0.4 nats",),
+    ),
+    Mistake(
         "two numbers where 64 are named",
         "two-train-2",
         '"64 learned": (64, plain, None)',
@@ -58,7 +65,7 @@ MISTAKES = [
         "two-measure-2",
         "elbo = model.lower.log_likelihood(x, z1) - log_normal(z1, *q) + log_p - kl",
         "elbo = model.lower.log_likelihood(x, z1) - log_normal(z1, *q) + log_p",
-        ("and brings 0.1 nats or less", "but a VAE without it"),
+        ("and brings nothing, to 0.4 nats", "but a VAE without it"),
     ),
     Mistake(
         "no second level in the fixed kind's measure",
