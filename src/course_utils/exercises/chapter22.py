@@ -42,6 +42,11 @@ EXERCISE_1 = Exercise(
             (lambda gradients, rows: np.nanmean(gradients, axis=0),),
         ),
         Mistake(
+            "the plain mean of all processes. A share of three rows would count as much as one of"
+            " five, and a process without rows as well.",
+            (lambda gradients, rows: np.mean(gradients, axis=0),),
+        ),
+        Mistake(
             "the sum, not divided by the rows of the batch.",
             (lambda gradients, rows: rows[rows > 0] @ gradients[rows > 0],),
         ),
