@@ -132,6 +132,14 @@ print(1)
     assert torchrun.report("none", script, processes=1) == 2
 
 
+def test_the_last_words_are_those_of_one_rank_and_never_none():
+    assert torchrun._last_words(["[rank1]: a", "[rank10]: b", "[rank1]: c"]) == [
+        "[rank1]: a",
+        "[rank1]: c",
+    ]
+    assert torchrun._last_words(["torch/distributed/elastic: killed"]) != []
+
+
 def test_nothing_is_left_in_the_folder_for_temporary_files(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(torchrun.tempfile, "tempdir", None)

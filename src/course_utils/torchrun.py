@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -144,9 +145,10 @@ def _run(path: Path, processes: int, seconds: float) -> tuple[str, str]:
 
 
 def _ended(started: subprocess.Popen, seconds: float) -> tuple[str, str]:
-    """What the processes said until they ended. However this is left, none goes on.
+    """What the processes said until they ended; out of time, they are ended.
 
-    On SIGTERM, torchrun ends the processes that it has started; killed outright it could not.
+    On SIGTERM, torchrun ends the processes that it has started. Killed outright, as always on
+    Windows, it cannot, and those that hang go on.
     """
     try:
         return started.communicate(timeout=seconds)
@@ -156,7 +158,8 @@ def _ended(started: subprocess.Popen, seconds: float) -> tuple[str, str]:
             started.communicate(timeout=40)  # torchrun gives its processes 30 s
         except subprocess.TimeoutExpired:
             started.kill()
-            started.communicate()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # who goes on holds the pipes
+                started.communicate(timeout=10)
         raise
 
 
@@ -179,19 +182,19 @@ def _environment() -> dict[str, str]:
 def _last_words(lines: Sequence[str], n: int = 12) -> list[str]:
     """What the first process that failed said last; torchrun's own report follows it.
 
-    It is the last of its tracebacks: of chained errors, the one that explains.
+    At most n lines: of chained errors, the last ones.
     """
     mine: list[str] = []
     for line in lines:
         rank, mark, text = line.partition("]: ")
         if mark and rank.startswith("[rank"):
-            if mine and not line.startswith(mine[0].partition("]: ")[0]):
+            if mine and rank != mine[0].partition("]: ")[0]:
                 continue
             mine.append(line)
     if not mine:  # no rank in front: up to torchrun's own first words
         own = [i for i, line in enumerate(lines) if "torch/distributed/elastic" in line]
         mine = [line for line in lines[: own[0] if own else len(lines)] if line.strip()]
-    return mine[-n:]
+    return (mine or list(lines))[-n:]
 
 
 named_errors(globals())
