@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,9 +69,38 @@ def test_the_products_alone_are_those_of_a_step():
 
 def test_the_parts_of_a_step_are_all_of_it(images):
     with runtime.threads(1):
-        spent = bench.parts(images)
-    assert list(spent) == list(bench.PARTS) and all(value > 0 for value in spent.values())
-    assert spent["matrix products"] > spent["drawing the batch"]
+        steps = bench.profiled(np.tile(images, (3, 1)))
+    assert len(steps) == 12
+    for step in steps:
+        spent = bench.divided(step)
+        assert list(spent) == list(bench.PARTS) and all(value > 0 for value in spent.values())
+        assert sum(spent.values()) == pytest.approx(step.cpu_time_total / 1000)
+    usual = bench.parts(steps)
+    assert list(usual) == list(bench.PARTS)
+    assert usual["matrix products"] > usual["the optimiser"] > usual["drawing the batch"]
+
+
+def seen(key, milliseconds, *called):
+    """An event as the profiler gives it, with its own time and what it called."""
+    own = 1000 * milliseconds
+    return SimpleNamespace(key=key, self_cpu_time_total=own, cpu_children=list(called))
+
+
+def step_of(*, drawing=0.125):
+    update = seen("Optimizer.step#Adam.step", 0.25, seen("aten::_fused_adam_", 0.5))
+    backward = seen("AddmmBackward0", 0.25, seen("aten::mm", 2.0), seen("aten::sum", 0.75))
+    draw = seen("aten::index_select", drawing, seen("aten::empty", 0.0625))
+    return seen(bench.STEP, 0.5, draw, seen("aten::linear", 0.25, seen("aten::addmm", 4.0)),
+                backward, update)  # fmt: skip
+
+
+def test_an_operation_that_waited_for_the_core_distorts_no_part():
+    of_each = [6.0, 0.5, 0.125, 0.0625, 1.0, 1.0]
+    usual = dict(zip(bench.PARTS, of_each, strict=True))
+    assert bench.divided(step_of()) == usual
+    steps = [step_of(drawing=20.0) if i % 3 == 0 else step_of() for i in range(12)]
+    assert bench.divided(steps[0])["drawing the batch"] == 20.0
+    assert bench.parts(steps) == usual
 
 
 def test_the_program_in_jax_has_our_loss_and_learns():
