@@ -880,7 +880,7 @@ def problem_of(name, key, what):
 
 
 # One test an argument, not one a value: of 4800 small tests, half of the time is pytest's own.
-@pytest.mark.parametrize(("name", "key", "bad"), cases())
+@pytest.mark.parametrize(("name", "key", "bad"), list(cases()))
 def test_wrong_input_gives_a_right_value_or_an_error_that_names_it(name, key, bad):
     problems = {what: problem_of(name, key, what) for what in bad}
     assert not {what: problem for what, problem in problems.items() if problem}
