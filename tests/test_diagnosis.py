@@ -81,15 +81,16 @@ HEALTHY = {
 @pytest.mark.parametrize("seed", range(3))
 def test_a_fresh_healthy_model_has_no_finding(name, seed, grey, binary):
     model = seeded(HEALTHY[name], seed)
-    for batch in (grey[:100], binary[200:260], grey[:2]):
-        assert diagnose(model, batch, seed=seed) == []
+    batches = grey[:100], binary[200:260], grey[:2]
+    for batch in batches:
         assert diagnose(model, batch, loss=negative_elbo, seed=seed) == []
+    assert diagnose(model, batches[seed], seed=seed) == []  # each batch without a loss, too
 
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_trained_healthy_model_has_no_finding(name, binary):
     model = seeded(HEALTHY[name])
-    fit(model, negative_elbo, binary, epochs=40, rate=3e-3, progress=False, device="cpu")
+    fit(model, negative_elbo, binary, epochs=20, rate=3e-3, progress=False, device="cpu")
     assert diagnose(model, binary[:128], loss=negative_elbo) == []
     assert diagnose(model, binary[:128], loss=negative_elbo, seed=1) == []
 
@@ -261,7 +262,7 @@ def test_a_fresh_patient_has_its_finding_and_no_other(patient, seed, binary):
     assert names(model, batch, loss=patient.loss, seed=seed) == NAMES[patient.name]
 
 
-def trained(patient, x, seed, epochs=40):
+def trained(patient, x, seed, epochs=20):
     model = seeded(lambda: patient.build(64, 64, 8), seed)
     optimizer = patient.optimizer(model.parameters(), lr=3e-3)
     options = {"progress": False, "device": "cpu", "optimizer": optimizer}

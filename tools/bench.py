@@ -15,7 +15,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.autograd.profiler_util import FunctionEvent
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.data import DataLoader, Dataset
@@ -142,7 +143,7 @@ def with_fit(x: Tensor, precision: str) -> tuple[nn.Module, Callable[[], float]]
     return model, one_epoch
 
 
-def shuffled(x: Tensor) -> Iterable[Tensor]:
+def shuffled(x: Tensor) -> Iterator[Tensor]:
     """Draw the batches of one epoch by index from images that lie in one tensor."""
     return (x.index_select(0, rows) for rows in torch.randperm(len(x)).split(BATCH))
 
@@ -265,7 +266,7 @@ def numpy_row(x: np.ndarray, x_test: np.ndarray, epochs: int) -> Row:
 PARTS = {
     "matrix products": {"mm", "addmm"},
     "the optimiser": {"_fused_adam_"},
-    "drawing the batch": {"index_select", "randperm"},
+    "drawing the batch": {"index_select"},
     "making and clearing arrays": {
         "empty",
         "empty_like",
@@ -277,29 +278,55 @@ PARTS = {
     "elementwise passes and sums": set(),  # of codes, likelihood, KL and gradients: all other ones
     "Python, autograd and the loop": set(),  # what the operations leave
 }
+STEP = "a step"  # what one is called in the profile
 
 
-def parts(x: np.ndarray) -> dict[str, float]:
-    """Train for an epoch with the loop of the lower rows; the milliseconds a step of each part.
+def profiled(x: np.ndarray) -> list[FunctionEvent]:
+    """Train for an epoch with the loop of the lower rows; the steps as PyTorch's profiler saw them.
 
-    The operations are timed by PyTorch's profiler. Its own work is in the last part, which takes
-    less without it.
+    Each holds what it called, and the profiler's own work, without which it takes less. What comes
+    once an epoch is in none: the order of the images is drawn before the first.
     """
     model, optimizer = fresh(fused=True)
     resident = torch.from_numpy(x)
     options = {"read_each_step": False, "denormals": False}
     epoch_of(shuffled(resident[: 20 * BATCH]), model, negative_elbo, optimizer, **options)
-    with profile(activities=[ProfilerActivity.CPU]) as seen, record_function("an epoch"):
-        epoch_of(shuffled(resident), model, negative_elbo, optimizer, **options)
-    steps = -(-len(x) // BATCH)
+    steps = in_steps(shuffled(resident), -(-len(x) // BATCH))
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        epoch_of(steps, model, negative_elbo, optimizer, **options)
+    return [event for event in seen.events() or () if event.key == STEP]
+
+
+def in_steps(batches: Iterator[Tensor], n: int) -> Iterator[Tensor]:
+    """Hand on n batches; a step lasts from asking for one until the next is asked for."""
+    for _ in range(n):
+        with record_function(STEP):
+            yield next(batches)
+
+
+def divided(step: FunctionEvent) -> dict[str, float]:
+    """Divide a step into its parts, in milliseconds: their sum is the time that it took."""
     spent = dict.fromkeys(PARTS, 0.0)
     *_, elementwise, rest = PARTS
-    for event in seen.key_averages():  # each one's own time, without what it calls: one clock
+    events = [step]
+    while events:
+        event = events.pop()
+        events += event.cpu_children
         part, name = rest, event.key.removeprefix("aten::")
         if name != event.key:
             part = next((p for p, names in PARTS.items() if name in names), elementwise)
-        spent[part] += event.self_cpu_time_total / 1000 / steps
+        spent[part] += event.self_cpu_time_total / 1000  # without what it calls: one clock
     return spent
+
+
+def parts(steps: list[FunctionEvent]) -> dict[str, float]:
+    """The milliseconds a step of each part: the median over the steps.
+
+    Where another process takes the core for a moment, that time counts for whatever ran just then.
+    A mean would show it, and blame a part that takes a tenth of a millisecond.
+    """
+    each = [divided(step) for step in steps]
+    return {part: median(spent[part] for spent in each) for part in PARTS}
 
 
 # ---- where denormal numbers come from ---------------------------------------------------------
@@ -444,8 +471,8 @@ def main(arguments: list[str]) -> int:
     names = [name for name, _ in limits(images.x_train[:1])]
     print(table("training", [row for row in rows if row.name not in names], rows[0]), "\n")
     print(table("to measure it by", [row for row in rows if row.name in names], rows[0]))
-    print("\n| part of a step | milliseconds |\n| --- | ---: |")
-    for part, milliseconds in parts(images.x_train).items():
+    print("\n| part of a step | milliseconds, median over steps |\n| --- | ---: |")
+    for part, milliseconds in parts(profiled(images.x_train)).items():
         print(f"| {part} | {milliseconds:.2f} |")
     files = from_files(images.x_train, epochs)
     print("\n" + table("images", files, files[-1]))

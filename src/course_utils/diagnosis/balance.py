@@ -206,7 +206,7 @@ def _over_rows(probe: Probe, x: Tensor, w: Weights, error: Error) -> tuple[bool,
     ends = probe.heads if reading == "logvar" else POSITIVE
     size, seeds = (0.5, 20) if w.error else (30.0, 1)
     try:
-        again = kl_weights(probe, twice, size, ends, seeds)[reading].logarithm
+        again = kl_weights(probe, twice, size, ends, seeds, [reading])[reading].logarithm
         other = measure_error(probe, twice)
     except Exception:  # one number of rows only
         return False, False

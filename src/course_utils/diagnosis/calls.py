@@ -19,6 +19,16 @@ def has(model: object, name: str) -> bool:
     return callable(getattr(model, name, None))
 
 
+def in_mode(model: nn.Module, *, training: bool) -> nn.Module:
+    """Put all of a model in this mode, where a part of it is not; return it.
+
+    ``train`` sets it anew in every part, which takes longer than a small model's answer.
+    """
+    if any(part.training != training for part in model.modules()):
+        model.train(training)
+    return model
+
+
 def stand_in(
     model: nn.Module,
     encode: Callable[[], tuple[Tensor, Tensor]],
@@ -41,8 +51,11 @@ def stand_in(
     return twin
 
 
-class CodeCaught(Exception):
-    """A code on its way to the decoder; nothing after it is computed."""
+class CodeCaught(BaseException):
+    """A code on its way to the decoder; nothing after it is computed.
+
+    No ``Exception``: what a model or the course's own functions do about errors is not done.
+    """
 
     def __init__(self, z: Tensor) -> None:
         super().__init__("the code was caught")

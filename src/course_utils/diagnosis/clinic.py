@@ -8,7 +8,13 @@ from torch import Tensor, nn
 
 from course_utils.diagnosis import density, networks, reach
 from course_utils.diagnosis.balance import check_loss
-from course_utils.diagnosis.calls import has, private_copy, quiet_random_numbers, seed_all
+from course_utils.diagnosis.calls import (
+    has,
+    in_mode,
+    private_copy,
+    quiet_random_numbers,
+    seed_all,
+)
 from course_utils.diagnosis.faults import Finding, finding
 from course_utils.diagnosis.probe import Probe
 from course_utils.diagnosis.report import Report
@@ -160,7 +166,7 @@ def _attempt(
     probe: Probe, name: str, check: Callable[..., Iterable[Finding] | None], *args: Any
 ) -> list[Finding]:
     """Make one experiment; one that fails is not tested, and no finding."""
-    probe.model.eval()
+    in_mode(probe.model, training=False)
     seed_all(probe.seed)
     try:
         return list(check(probe, *args) or ())

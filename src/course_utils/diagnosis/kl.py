@@ -6,7 +6,7 @@ formulas.
 """
 
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -58,7 +58,12 @@ class Weights:
 
 # Measured ---------------------------------------------------------------------------------------
 def kl_weights(
-    probe: Probe, x: Tensor, size: float, ends: tuple[float, float], seeds: int = 1
+    probe: Probe,
+    x: Tensor,
+    size: float,
+    ends: tuple[float, float],
+    seeds: int = 1,
+    readings: Iterable[str] = tuple(READINGS),
 ) -> dict[str, Weights]:
     """Fit the three weights, for each reading of the head, at means of ± size to 2 size.
 
@@ -66,7 +71,7 @@ def kl_weights(
     """
     n, k = len(x), probe.k
     dice = torch.Generator().manual_seed(n + k)
-    fits: dict[str, list[Weights]] = {name: [] for name in READINGS}
+    fits: dict[str, list[Weights]] = {name: [] for name in readings}
     for seed in range(seeds):
         u = size * (1 + torch.rand(n, k, generator=dice, dtype=x.dtype))
         mu = u * (2 * torch.randint(0, 2, (n, k), generator=dice).to(x.dtype) - 1)
@@ -74,9 +79,15 @@ def kl_weights(
         there, back = (probe.ask(x, m, head, seed=seed + 1) for m in (mu, -mu))
         if not (there.finite and back.finite):
             return {}
-        for name, reading in READINGS.items():
-            fits[name].append(_fitted(reading, mu, head, there, back))
-    return {name: _averaged(each) for name, each in fits.items()}
+        # half the difference: wherever the prior's mean is, even of each row its own
+        pull, mean = (there.mu - back.mu) / 2, (there.mu + back.mu) / 2
+        (a,), miss = explain([mu], pull)
+        shifted = float(mean.norm()) > 0.01 * float(pull.norm())
+        turns = (there.head + back.head) / 2
+        for name, fit in fits.items():
+            b, c, off = _of_the_head(READINGS[name], head, turns)
+            fit.append(Weights(a, b, c, max(off, miss), shifted=shifted))
+    return {name: _averaged(fit) for name, fit in fits.items()}
 
 
 def _between(ends: tuple[float, float], like: Tensor, dice: torch.Generator) -> Tensor:
@@ -84,20 +95,15 @@ def _between(ends: tuple[float, float], like: Tensor, dice: torch.Generator) -> 
     return low + (high - low) * torch.rand(like.shape, generator=dice, dtype=like.dtype)
 
 
-def _fitted(
-    reading: Callable[[Tensor], Tensor], mu: Tensor, head: Tensor, there: Answer, back: Answer
-) -> Weights:
-    """Fit the weights to the answers at (mu, head) and at (-mu, head)."""
-    # half the difference: wherever the prior's mean is, even of each row its own
-    pull, mean = (there.mu - back.mu) / 2, (there.mu + back.mu) / 2
-    (a,), miss = explain([mu], pull)
+def _of_the_head(
+    reading: Callable[[Tensor], Tensor], head: Tensor, turns: Tensor
+) -> tuple[float, float, float]:
+    """Fit the weights of Σ σ²/2 and -Σ ln σ² / 2 to the gradients by the head; what is left."""
     h = head.clone().requires_grad_()
     v = reading(h)
     (turn,) = torch.autograd.grad(v.sum(), h)
-    variances = v.detach().exp() * turn / 2
-    (b, c), off = explain([variances, -turn / 2], (there.head + back.head) / 2)
-    shifted = float(mean.norm()) > 0.01 * float(pull.norm())
-    return Weights(a, b, c, max(off, miss), shifted=shifted)
+    (b, c), off = explain([v.detach().exp() * turn / 2, -turn / 2], turns)
+    return b, c, off
 
 
 def _averaged(fits: list[Weights]) -> Weights:
@@ -125,8 +131,8 @@ def _drawn(probe: Probe, x: Tensor, ends: tuple[float, float]) -> tuple[dict[str
     A KL to N(0, I), right or wrong, keeps its weights wherever the means are.
     """
     seeds = min(200, max(8, 40_000 // (len(x) * probe.k)))
-    near, far = (kl_weights(probe, x, size, ends, seeds) for size in (0.5, 1.5))
     names = dict.fromkeys((probe.drawn_as or "logvar", "logvar", "ln σ"))
+    near, far = (kl_weights(probe, x, size, ends, seeds, names) for size in (0.5, 1.5))
     steady = {name: near[name] for name in names if far and near and near[name].agrees(far[name])}
     known = {name: w for name, w in steady.items() if w.equal and w.error < abs(w.mean) / 10}
     return known or dict(list(steady.items())[:1]), ""
@@ -191,7 +197,7 @@ def _judge(
         probe.notes.append("the KL is least at another mean than 0: a prior with a mean of its own")
     plain = False  # whether it is the plain KL at the prior too
     if reading == "logvar" and not draws:
-        near = kl_weights(probe, x, 0.02, (-0.1, 0.1))["logvar"]
+        near = kl_weights(probe, x, 0.02, (-0.1, 0.1), readings=[reading])[reading]
         plain = abs(near.mean - w.mean) <= 0.01 * abs(w.mean) and near.off <= EXACT
         if not plain:
             probe.notes.append(

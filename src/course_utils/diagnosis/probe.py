@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from course_utils.diagnosis.calls import run_loss, stand_in
+from course_utils.diagnosis.calls import in_mode, run_loss, stand_in
 from course_utils.training import Loss
 
 ANYWHERE = (-math.inf, math.inf)
@@ -166,7 +166,7 @@ class Probe:
             return rows if times == 1 else rows.repeat(times, *[1] * (rows.ndim - 1))
 
         twin = stand_in(
-            self.model.train(),
+            in_mode(self.model, training=True),
             lambda: (leaves[0] + 0, leaves[1] + 0),
             lambda z: say(0, z),
             lambda z: say(1, z),

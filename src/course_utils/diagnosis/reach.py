@@ -49,8 +49,7 @@ def _said(
     said: dict[str, list[Tensor]] = {"decode": [], "mean": [], "width": []}
     for i in range(2 * draws):
         for w in weights:
-            noise = torch.randn(w.shape, generator=dice, dtype=w.dtype)
-            w.copy_(size * (noise if i % 2 else -noise))
+            w.normal_(generator=dice).mul_(size if i % 2 else -size)
         z = 3 * torch.randn(32, probe.k, generator=dice, dtype=x.dtype)
         parts = (probe.model.decode(z), *probe.model.encode(x)[:2])
         for values, part in zip(said.values(), parts, strict=True):

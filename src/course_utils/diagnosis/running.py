@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_utils.diagnosis.calls import has, run_forward, run_loss
+from course_utils.diagnosis.calls import has, in_mode, run_forward, run_loss
 from course_utils.diagnosis.faults import Finding, finding
 from course_utils.diagnosis.probe import Probe
 
@@ -74,7 +74,7 @@ def _run_loss(probe: Probe, head: Tensor, seed: int) -> None:
     """Call the loss and its gradients."""
     loss, x = probe.loss, probe.x
     assert loss is not None
-    value = _call("loss", lambda: run_loss(loss, probe.model.train(), x, seed))
+    value = _call("loss", lambda: run_loss(loss, in_mode(probe.model, training=True), x, seed))
     if isinstance(value, float | int):
         raise Trouble(finding("loss without gradient", f"the loss is a {type(value).__name__}"))
     if not isinstance(value, Tensor):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.diagnosis.calls import catch_code, run_forward, run_loss
+from course_utils.diagnosis.calls import catch_code, in_mode, run_forward, run_loss
 from course_utils.diagnosis.faults import Finding, finding
 from course_utils.diagnosis.probe import Probe
 
@@ -98,7 +98,7 @@ def _draw(
 
 
 def _run(probe: Probe, where: str, x: Tensor, seed: int, model: nn.Module) -> Any:
-    model.train(not where.endswith("evaluation"))
+    in_mode(model, training=not where.endswith("evaluation"))
     if where == "forward" or probe.loss is None:
         return run_forward(model, x, seed)
     return run_loss(probe.loss, model, x, seed)

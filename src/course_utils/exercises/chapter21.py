@@ -135,9 +135,9 @@ def _rates(mu: np.ndarray, logvar: np.ndarray) -> np.ndarray:
 def _grid_kl(
     mu: np.ndarray, logvar: np.ndarray, sigma: np.ndarray, backwards: bool = False
 ) -> float:
-    z = np.linspace(-40, 40, 200_001)
+    z = np.linspace(-16, 16, 80_001)  # the narrowest σ of the mistakes is 0.0009
     log_q = -0.5 * ((z[:, None] - mu) / sigma) ** 2 - np.log(sigma) - 0.5 * np.log(2 * np.pi)
-    log_mean = special.logsumexp(log_q, axis=1) - np.log(len(mu))
+    log_mean = np.logaddexp.reduce(log_q, axis=1) - np.log(len(mu))
     log_p = -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
     if backwards:
         return float(integrate.trapezoid(np.exp(log_p) * (log_p - log_mean), z))

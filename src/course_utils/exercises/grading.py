@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -240,22 +240,26 @@ def _help(exercise: Exercise, trial: _Trial, cases: Sequence[Case]) -> tuple[str
     if not trial.ended:
         return ()
     for mistake in exercise.mistakes:
-        if same(trial.results, _results(exercise, mistake.answer)):
+        gives = _results(exercise, mistake.answer)
+        if all(same(came, one) for came, one in zip(trial.results, gives, strict=True)):
             return (f"Known mistake: {mistake.hint}",)
     return ()
 
 
-def _results(exercise: Exercise, answer: tuple[Any, ...]) -> list[Any]:
-    """Return what a known mistake gives on every case, and print nothing."""
-    results: list[Any] = []
+def _results(exercise: Exercise, answer: tuple[Any, ...]) -> Iterator[Any]:
+    """Give what a known mistake gives on each case, and print nothing.
+
+    One after the other: most mistakes differ from the answer on the first case, and then the
+    others need no time.
+    """
     for case in exercise.cases():
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                results.append(exercise.ask(answer, copy.deepcopy(dict(case))))
+                result = exercise.ask(answer, copy.deepcopy(dict(case)))
         except Exception as error:
-            results.append((type(error).__name__, message(error)))
-    return results
+            result = type(error).__name__, message(error)
+        yield result
 
 
 def _untouched(part: Any) -> bool:
