@@ -337,8 +337,8 @@ MISTAKES = [
     Mistake(
         "the missing pixels for the seen ones in the score",
         "langevin",
-        "(x * logits - torch.nn.functional.softplus(logits))[seen].sum()",
-        "(x * logits - torch.nn.functional.softplus(logits))[~seen].sum()",
+        "log_p = seen * (x",
+        "log_p = (1 - seen) * (x",
         ("random half: posterior / best rival", "lower half: posterior / best rival"),
     ),
     Mistake(

@@ -363,15 +363,15 @@ MISTAKES = [
     Mistake(
         "another path's networks",
         "all_scores",
-        "(8, 1): [scores(draw_codes(later[8, s])",
-        "(8, 1): [scores(draw_codes(later[1, s])",
+        "(8, 1): [mig_of(draw_codes(later[8, s])",
+        "(8, 1): [mig_of(draw_codes(later[1, s])",
         ("30 epochs more at 1 do no better",),
     ),
     Mistake(
         "another start's networks",
         "all_scores",
-        "(1, 1): [scores(draw_codes(later[1, s])",
-        "(1, 1): [scores(draw_codes(later[8, s])",
+        "(1, 1): [mig_of(draw_codes(later[1, s])",
+        "(1, 1): [mig_of(draw_codes(later[8, s])",
         ("at 1 all along",),
     ),
     Mistake(
