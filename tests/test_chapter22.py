@@ -186,18 +186,26 @@ def test_a_step_of_impossible_numbers_is_refused(name, value):
         step_seconds(np.ones(2), -1.0, np.ones(2), np.ones(2))
 
 
-def test_a_script_without_end_is_ended_and_leaves_no_process(tmp_path):
+def test_a_script_without_end_is_ended_and_leaves_no_process(tmp_path, monkeypatch):
     script = (
         f"import os, time\nopen({str(tmp_path)!r} + '/' + str(os.getpid()), 'w')\ntime.sleep(600)"
     )
+    ended = torchrun._ended
+
+    def once_both_have_begun(started, seconds):
+        """Their limit counts from here: however busy the machine is, there is something to end."""
+        last = time.monotonic() + 120
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < last:
+            time.sleep(0.05)
+        return ended(started, seconds)
+
+    monkeypatch.setattr(torchrun, "_ended", once_both_have_begun)
     start = time.monotonic()
-    with pytest.raises(torchrun.ScriptError, match="not done after 20 s: does one wait"):
-        torchrun.report("ring", script, processes=2, seconds=20)
+    with pytest.raises(torchrun.ScriptError, match="not done after 0.5 s: does one wait"):
+        torchrun.report("ring", script, processes=2, seconds=0.5)
     assert time.monotonic() - start < 150
     pids = [int(path.name) for path in tmp_path.iterdir()]
-    if not pids:
-        pytest.skip("on this busy machine no process had begun after 20 s")
-    assert not any(alive(pid) for pid in pids)
+    assert len(pids) == 2 and not any(alive(pid) for pid in pids)
 
 
 def alive(pid):
@@ -254,8 +262,8 @@ def test_where_pytorch_is_too_old_for_a_script_one_line_says_so(monkeypatch, cap
     monkeypatch.setattr(torchrun.torch, "__version__", "2.7.1+cpu")
     assert torchrun.report("fit", "1 / 0", since="2.8") == torchrun.stored()["fit"]
     assert "(PyTorch 2.7.1+cpu is older than 2.8): stored numbers" in capsys.readouterr().out
-    with pytest.raises(torchrun.ScriptError, match="division by zero"):
-        torchrun.report("fit", "1 / 0", processes=1, since="2.7.1")
+    monkeypatch.setattr(torchrun, "_run", lambda path, *rest: (f"[{path.read_text()[0]}]", ""))
+    assert torchrun.report("fit", "1 / 0", since="2.7.1") == [1], "new enough: the script is run"
 
 
 def test_an_unknown_report_is_named(monkeypatch):

@@ -279,15 +279,18 @@ def test_the_pages_that_send_readers_to_the_doctor_name_its_command():
 
 def test_in_a_notebook_a_problem_is_a_report_and_no_failure(tmp_path):
     """%run shows an exit status as a traceback."""
-    code = "import builtins, runpy, sys\nsys.argv = ['course_utils', 'doctor']\n{}"
-    code += "runpy.run_module('course_utils', run_name='__main__')\nprint('went on')\n"
-    for notebook in ("builtins.get_ipython = lambda: None\n", ""):
-        done = subprocess.run(
-            [sys.executable, "-c", code.format(notebook)],
-            env={**os.environ, "COURSE_DATA": os.devnull},
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-        )
-        assert re.search(r"^[1-9]\d* problems?\.$", done.stdout, re.M), done
-        assert ("went on" in done.stdout) == bool(notebook) == (done.returncode == 0)
+    look = "runpy.run_module('course_utils', run_name='__main__')\n"
+    code = "import builtins, runpy, sys\nsys.argv = ['course_utils', 'doctor']\n"
+    code += f"builtins.get_ipython = lambda: None\n{look}print('went on')\n"
+    code += f"del builtins.get_ipython\n{look}print('went on')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "COURSE_DATA": os.devnull},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    in_notebook, mark, in_terminal = done.stdout.partition("went on\n")
+    for printed in (in_notebook, in_terminal):
+        assert re.search(r"^[1-9]\d* problems?\.$", printed, re.M), done
+    assert mark and "went on" not in in_terminal and done.returncode == 1
