@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import copy
 import functools
+import gc
 import gzip
 import http.server
 import json
@@ -29,7 +29,7 @@ import nbformat
 import pikepdf
 import pytest
 import yaml
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, NavigableString, Tag
 from PIL import Image
 from playwright.sync_api import TimeoutError, sync_playwright
 from pybtex.database import parse_file
@@ -108,9 +108,21 @@ def book(built: tuple[Path, str]) -> Path:
     return built[0]
 
 
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """What is made within stays to the end: the garbage collector need not search its millions."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 @functools.cache
 def soup(path: Path) -> BeautifulSoup:
-    return BeautifulSoup(path.read_text("utf-8"), "html.parser")
+    with kept():
+        return BeautifulSoup(path.read_text("utf-8"), "html.parser")
 
 
 def page(book: Path, name: str) -> BeautifulSoup:
@@ -169,12 +181,12 @@ def test_every_internal_link_leads_somewhere(book: Path) -> None:
 
 # What a browser fetches without being asked to; an ordinary link is not among it.
 FETCHED = {
-    "src": "script, img, iframe, embed, source, track, audio, video, input",
-    "srcset": "img, source",
-    "poster": "video",
-    "data": "object",
-    "href": "link:not([rel='canonical']), image, use",
-    "xlink:href": "image, use",
+    "src": ("script", "img", "iframe", "embed", "source", "track", "audio", "video", "input"),
+    "srcset": ("img", "source"),
+    "poster": ("video",),
+    "data": ("object",),
+    "href": ("link", "image", "use"),  # but for rel="canonical"
+    "xlink:href": ("image", "use"),
 }
 ELSEWHERE = re.compile(r"(?:https?:)?//\w", re.IGNORECASE)
 CSS_FETCH = re.compile(r"""(?:url\(|@import)\s*["']?\s*(?:https?:)?//""", re.IGNORECASE)
@@ -182,11 +194,12 @@ CSS_FETCH = re.compile(r"""(?:url\(|@import)\s*["']?\s*(?:https?:)?//""", re.IGN
 
 def fetched(path: Path) -> Iterator[str]:
     """Everything that a page names for the browser to fetch, and its inline scripts and styles."""
-    for attribute, tags in FETCHED.items():
-        for tag in soup(path).select(tags):
-            yield str(tag.get(attribute, ""))
-    yield from (tag.get_text() for tag in soup(path).select("script, style"))
-    yield from (str(tag["style"]) for tag in soup(path).select("[style]"))
+    for tag in soup(path).find_all(True):
+        if tag.get("rel") != ["canonical"]:
+            yield from (str(tag[a]) for a in FETCHED.keys() & tag.attrs if tag.name in FETCHED[a])
+        if tag.name in ("script", "style"):
+            yield tag.get_text()
+        yield str(tag.get("style", ""))
 
 
 def test_no_page_names_another_host(book: Path, changed: tuple[Path, Path, str]) -> None:
@@ -383,10 +396,9 @@ def test_checks_page_shows_exactly_what_verify_printed(book: Path) -> None:
 
 
 def test_number_of_a_check_leads_to_its_equation(book: Path) -> None:
-    numbered = set(re.findall(r"\\tag\{([^}]+)\}", "\n".join(map(markdown, CHAPTERS))))
     for row in article(book, "book/checks").select("tbody tr"):
         number = row.select_one("td")
-        if text(number) in numbered:
+        if text(number) in numbered():
             assert number is not None and number.select_one("a[href*='#equation-']")
 
 
@@ -572,17 +584,36 @@ def test_every_formula_finds_its_characters_and_has_words_for_screen_readers(
             assert str(use["href"]).removeprefix("#") in known
 
 
+@functools.cache
+def numbered() -> set[str]:
+    """The numbers of all equations."""
+    return set(re.findall(r"\\tag\{([^}]+)\}", "\n".join(map(markdown, CHAPTERS))))
+
+
+APART = {"pre", "code", "h1", "h2", "h3", "h4", "h5", "table", "template"}
+
+
+def prose(tag: Tag, linked: list[Tag]) -> str:
+    """The words of a tag without its formulas, code, headings and tables, and without links."""
+    if any(tag is link for link in linked):
+        return "linked"
+    if tag.name in APART or "math" in tag.get("class", []):
+        return ""
+    words = (
+        prose(child, linked) if isinstance(child, Tag) else child
+        for child in tag.children
+        if isinstance(child, Tag) or type(child) is NavigableString  # and no comment
+    )
+    return "".join(words)
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_every_number_in_brackets_leads_to_its_equation(book: Path, chapter: str) -> None:
-    shown = copy.copy(article(book, chapter))
-    numbered = set(re.findall(r"\\tag\{([^}]+)\}", "\n".join(map(markdown, CHAPTERS))))
-    for link in shown.select("p a[href*='#equation-'], figcaption a[href*='#equation-']"):
-        number = text(link)
-        assert str(link["href"]).endswith("#equation-" + number.replace(".", "-"))
-        link.string = "linked"
-    for drawn in shown.select(".math, pre, code, h1, h2, h3, h4, h5, table, template"):
-        drawn.decompose()
-    left = set(re.findall(r"\((\d+\.\d+[a-z]?)\)", shown.get_text())) & numbered
+    shown = article(book, chapter)
+    links = shown.select("p a[href*='#equation-'], figcaption a[href*='#equation-']")
+    for link in links:
+        assert str(link["href"]).endswith("#equation-" + text(link).replace(".", "-"))
+    left = set(re.findall(r"\((\d+\.\d+[a-z]?)\)", prose(shown, links))) & numbered()
     assert not left
 
 
@@ -805,9 +836,11 @@ def visit(book: Path, chromium: Any) -> Iterator[Any]:
 
 
 # axe looks at each of the ten thousand elements of a chapter. Nine in ten are letters of formulas,
-# and coloured words of code of which the first of each colour stands for all.
+# strokes of the sign on a button, and coloured words of code of which the first of each colour
+# stands for all.
 THIN = """() => {
-  document.querySelectorAll(".math svg > *, .math math > *").forEach(e => e.remove())
+  const drawn = ".math svg > *, .math math > *, article button svg > :not(title)"
+  document.querySelectorAll(drawn).forEach(e => e.remove())
   const met = new Set()
   for (const word of document.querySelectorAll("article .highlight span")) {
     const kind = word.className + !!word.closest(".cell_output") + !!word.closest(".tag_exercise")
@@ -815,63 +848,128 @@ THIN = """() => {
     met.add(kind)
   }
 }"""
-# What axe finds. Contrast takes it three times as long as all else: of the texts of one colour,
-# size and weight on the same grounds, it looks at the first.
-FOUND_BY_AXE = """async themeAlone => {
-  const grounds = new Map([[null, ""]]), met = new Set(), texts = []
+# What the theme does 300 ms after a window is resized, it does at once.
+AT_ONCE = "{ const later = setTimeout; setTimeout = (task, _, ...rest) => later(task, 0, ...rest) }"
+# A resized window and a fold that opens are drawn with the next frame, in which the page's script
+# marks the formulas that scroll; what it put off comes before the task that is put off here.
+SETTLED = """async () => {
+  for (const _ of "12") await new Promise(requestAnimationFrame)
+  await new Promise(done => setTimeout(done))
+}"""
+# Colours take axe as long as all else, and the pages share them. Of the texts of one colour on the
+# same grounds, small or large, it looks at the first three (it leaves one undecided that is partly
+# scrolled away), and at none where it has passed one, here or on an earlier page. Of links, which
+# must differ from the words around them, it looks at all whose like it has not passed.
+AXE_SETUP = """() => axe.configure({
+  reporter: (results, options, done) => done(results),  // as they are: the others take seconds
+  rules: [
+    { id: "color-contrast", selector: "[data-text]" },
+    { id: "link-in-text-block", selector: "[data-link]" },
+  ],
+})"""
+FOUND_BY_AXE = """async ([passed, themeAlone]) => {
+  const grounds = new Map([[null, ""]]), met = {}
+  for (const kind of passed) met[kind] = 3
+  const text = element => {
+    const { color, fontSize, fontWeight, textShadow } = getComputedStyle(element)
+    const large = parseFloat(fontSize) >= (fontWeight >= 700 ? 18.66 : 24)
+    return [element.localName, color, large, textShadow, grounds.get(element)].join()
+  }
+  const link = element => {
+    const style = getComputedStyle(element)
+    const look = `color font-family font-size font-style font-weight text-decoration border-top
+      border-bottom outline`.split(/\\s+/).map(name => style.getPropertyValue(name))
+    const around = style.display.startsWith("inline") ? link(element.parentElement) : ""
+    return [element.localName, ...look, grounds.get(element), "in", around].join()
+  }
+  const marked = { "color-contrast": new Map(), "link-in-text-block": new Map() }
   for (const element of document.body.querySelectorAll("*")) {
     const style = getComputedStyle(element)
     const own = [style.backgroundColor, style.backgroundImage, style.opacity, style.filter]
     const under = grounds.get(element.parentElement) ?? ""
     const ground = own.join() === "rgba(0, 0, 0, 0),none,1,none" ? under : `${under}/${own}`
     grounds.set(element, ground)
-    if (![...element.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue
     if (!element.checkVisibility({ visibilityProperty: true })) continue
-    const kind = [element.localName, style.color, style.fontSize, style.fontWeight, ground].join()
-    if (!met.has(kind)) texts.push(element)
-    met.add(kind)
+    if (!themeAlone && element.matches("a[href], [role=link]")) {
+      const kind = link(element)
+      if (!met[kind]) {
+        element.dataset.link = ""
+        marked["link-in-text-block"].set(element, kind)
+      }
+    }
+    if (![...element.childNodes].some(n => n.nodeType === 3 && /[\\p{L}\\p{N}]/u.test(n.data)))
+      continue
+    const kind = text(element)
+    if (met[kind] === 3 || element.getBoundingClientRect().bottom + scrollY <= 0) continue
+    met[kind] = (met[kind] ?? 0) + 1
+    element.dataset.text = ""
+    marked["color-contrast"].set(element, kind)
   }
-  const briefly = { resultTypes: ["violations"] }
-  const contrast = await axe.run(texts, { ...briefly, runOnly: ["color-contrast"] })
-  const rules = { "color-contrast": { enabled: false } }
-  rules["label-content-name-mismatch"] = { enabled: true } // off unless asked for
-  const others = themeAlone ? { violations: [] } :
-    await axe.run({ ...briefly, rules })
-  return [...contrast.violations, ...others.violations]
-    .filter(v => ["serious", "critical"].includes(v.impact) || v.id === "region")
-    .map(v => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 150)])
+  const rules = { "label-content-name-mismatch": { enabled: true } } // off unless asked for
+  const results = !themeAlone ? await axe.run({ rules })
+    : marked["color-contrast"].size ? await axe.run({ runOnly: ["color-contrast"] }) : []
+  document.querySelectorAll("[data-text], [data-link]").forEach(element => {
+    delete element.dataset.text
+    delete element.dataset.link
+  })
+  return {
+    passed: results.filter(r => r.id in marked)
+      .flatMap(r => r.passes.map(pass => marked[r.id].get(pass.node.element))),
+    found: results
+      .filter(r => r.violations.length)
+      .filter(r => ["serious", "critical"].includes(r.impact) || r.id === "region")
+      .map(r => [r.id, r.violations.length, r.violations[0].node.source.slice(0, 150)]),
+  }
 }"""
 
 
-def axe_on(tab: Any, name: str) -> list[Any]:
+@pytest.fixture(scope="module")
+def axe(chromium: Any) -> Iterator[tuple[Any, set[str]]]:
+    """A tab in which axe looks at one page after the other, and the colours that it has passed."""
+    context = chromium.new_context(viewport=WIDE, color_scheme="light")
+    context.add_init_script(AT_ONCE)
+    yield context.new_page(), set()
+    context.close()
+
+
+def axe_on(tab: Any, name: str, passed: set[str]) -> list[Any]:
     """What axe finds on an open page: light and dark, wide and narrow, folds closed and open."""
     assert AXE is not None and AXE.origin is not None
     found = []
     tab.evaluate(THIN)
     tab.evaluate(Path(AXE.origin).with_name("axe.min.js").read_text("utf-8") + "; 0")
+    tab.evaluate(AXE_SETUP)
     still = ("content-visibility: visible", "transition: none", "animation: none")
     tab.add_style_tag(content="* { " + "".join(f"{rule} !important; " for rule in still) + "}")
+    # Without a fold, closed and open are the same page.
+    states = ("closed", "open") if tab.locator("details").count() else ("without",)
     for size, viewport in (("wide", WIDE), ("narrow", NARROW)):
         tab.set_viewport_size(viewport)
-        tab.wait_for_timeout(400)  # the theme marks what scrolls after 300 ms
-        for folds in ("closed", "open"):
+        tab.evaluate(SETTLED)
+        for folds in states:
             tab.evaluate(
                 "open => document.querySelectorAll('details').forEach(d => d.open = open)",
                 folds == "open",
             )
+            tab.evaluate(SETTLED)
             for theme in ("light", "dark"):
                 tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-                tab.wait_for_timeout(50)
                 # Whether the theme is light or dark, all but the colours is the same.
-                for problem in tab.evaluate(FOUND_BY_AXE, theme == "dark"):
-                    found.append((name, theme, size, folds, *problem))
+                seen = tab.evaluate(FOUND_BY_AXE, [sorted(passed), theme == "dark"])
+                passed.update(seen["passed"])
+                found += [(name, theme, size, folds, *problem) for problem in seen["found"]]
     return found
 
 
 @needs_chromium
 @pytest.mark.parametrize("name", [*DOCUMENTS, "search", "genindex"])
-def test_axe_finds_nothing_that_shuts_a_reader_out(visit: Any, name: str) -> None:
-    found = axe_on(visit(name, viewport=WIDE, color_scheme="light"), name)
+def test_axe_finds_nothing_that_shuts_a_reader_out(
+    book: Path, axe: tuple[Any, set[str]], name: str
+) -> None:
+    tab, passed = axe
+    tab.set_viewport_size(WIDE)
+    tab.goto(f"{(book / name).as_uri()}.html")
+    found = axe_on(tab, name, passed)
     assert not found, "\n".join(map(str, found))
 
 
@@ -1219,7 +1317,8 @@ def test_colours_are_known_before_the_scripts_come(book: Path, chromium: Any) ->
 
 @pytest.fixture(scope="session")
 def whole(book: Path) -> BeautifulSoup:
-    return pdf.whole_book(book)
+    with kept():
+        return pdf.whole_book(book)
 
 
 def test_the_pdf_holds_every_page_once_and_its_links_lead_somewhere(whole: BeautifulSoup) -> None:
