@@ -208,8 +208,8 @@ def keyboard():
 @needs_alarm
 @pytest.mark.parametrize("answer", [sleep, catch_everything])
 def test_the_user_can_still_interrupt(answer, monkeypatch, keyboard):
-    monkeypatch.setattr(limits, "SECONDS", 1)
-    press = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(limits, "SECONDS", 2)
+    press = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     press.start()
     with pytest.raises(KeyboardInterrupt):
         grade(answers.find("01.1"), (answer,))
@@ -218,7 +218,7 @@ def test_the_user_can_still_interrupt(answer, monkeypatch, keyboard):
 
 KERNEL = """
 from course_utils.exercises import check, limits
-limits.SECONDS = 0.3
+limits.SECONDS = 1
 def spin(sizes):
     while True:
         try:
@@ -250,7 +250,7 @@ def test_in_a_jupyter_kernel_the_verdict_comes_and_the_kernel_goes_on():
         assert run(KERNEL) == ("ok", "")
         for name in ("spin", "sleep"):
             status, printed = run(f'check("01.1", {name})')
-            assert status == "ok" and "did not end within 0.3 s" in printed
+            assert status == "ok" and "did not end within 1 s" in printed
             assert "your line" in printed
         status, printed = run('check("01.1", stop)')
         assert status == "ok" and "SystemExit" in printed

@@ -33,8 +33,12 @@ def archive():
 
 
 @pytest.fixture(scope="module")
-def chapters():
-    files = portable.chapters(ROOT)
+def files():
+    return portable.chapters(ROOT)
+
+
+@pytest.fixture(scope="module")
+def chapters(files):
     return {name: nbformat.reader.reads(content.decode()) for name, content in files.items()}
 
 
@@ -479,9 +483,8 @@ def test_a_run_that_prints_otherwise_is_told_from_one_that_does_not():
     assert elsewhere.differences(of_mnist, ran("2"), True) != []
 
 
-def runs(which, name):
+def runs(which, name, content):
     """The trouble of a portable chapter in that environment, a line for each thing."""
-    content = portable.chapters(ROOT)[name]
     try:
         return elsewhere.try_chapter(ROOT, name, content, which, None)
     except notebooks.Refused as refused:
@@ -509,9 +512,11 @@ def no_cuda():
         ("oldest", "01"),
     ],
 )
-def test_a_portable_chapter_gives_its_outputs_with_other_versions_far_from_here(which, number):
-    (path,) = [path for path in PATHS if path.name.startswith(number)]
-    assert runs(which, path.name) == []
+def test_a_portable_chapter_gives_its_outputs_with_other_versions_far_from_here(
+    which, number, files
+):
+    (name,) = [name for name in files if name.startswith(number)]
+    assert runs(which, name, files[name]) == []
 
 
 def test_the_environment_of_such_a_run_reaches_no_network_and_no_checkout(tmp_path):

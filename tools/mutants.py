@@ -18,6 +18,8 @@ operator at a time. They know neither the cells of a chapter nor its claims.
 from __future__ import annotations
 
 import argparse
+import gc
+import importlib
 import multiprocessing
 import os
 import re
@@ -36,6 +38,7 @@ from typing import Any
 from notebooks import ROOT, Refused, load, plain_python, select, tags
 
 SECONDS = 900  # at most, for one mistake
+LIBRARIES = ("numpy", "matplotlib.pyplot", "sklearn.datasets", "torch")  # what takes long to load
 Cells = list[tuple[str, str]]  # the id and the source of each
 
 
@@ -206,6 +209,8 @@ def run_chapter(
     cells = code_of(path)
     os.chdir(path.parent)
     source_root = ROOT / "src"
+    if sum(in_package(m) for m in mistakes) > 1:
+        load_libraries(cells)
     for mistake in (m for m in mistakes if in_package(m)):
         yield mistake, in_a_fork(partial(_in_package, mistake, cells, end), Outcome())
     sys.path.insert(0, str(source_root))
@@ -229,6 +234,14 @@ def run_chapter(
             raise Broken(f"{path.name}, {id_}: {type(error).__name__}: {error}") from None
         if outcome.failed:
             raise Broken(f"{path.name}, {id_}: fails without a mistake: {outcome.failed[0]}")
+
+
+def load_libraries(cells: Cells) -> None:
+    """Load once what each copy of this process would load by itself, and nothing of the course."""
+    for name in LIBRARIES:
+        if name != "torch" or any("torch" in source for _, source in cells):
+            importlib.import_module(name)
+    gc.freeze()  # nothing that is here now will be dropped: no copy need look through it
 
 
 def _in_package(mistake: Mistake, cells: Cells, end: bool, outcome: Outcome) -> None:

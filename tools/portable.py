@@ -214,6 +214,8 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         return 2
     folder = root / "_build" / "portable"
     try:
+        if arguments:  # a repository without a commit is told before the chapters are written
+            run(["git", "-C", str(root), "rev-parse", "HEAD"], "git rev-parse HEAD")
         paths = write(root, folder)
         if arguments:
             push(root, folder)
