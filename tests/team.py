@@ -357,7 +357,7 @@ def shard_files(folder):
 
 
 def small_recipe(folder):
-    recipe.RECIPES = {"short": recipe.Recipe(2, (784, 8, 8, 2), batch_size=32)}
+    recipe.RECIPES = {"short": recipe.Recipe(2, 2, (784, 8, 8, 2), batch_size=32)}
     recipe.SAMPLES = 5
     recipe._file = lambda: folder / "stored" / "recipe.json"
     images = np.random.default_rng(0).random((100, 784)).astype(np.float32)
@@ -367,7 +367,7 @@ def small_recipe(folder):
     with redirect_stdout(out):
         recipe.main(["short"])
     refused = failure(
-        lambda: recipe.train(recipe.Recipe(1, batch_size=33), torch.from_numpy(images))
+        lambda: recipe.train(recipe.Recipe(1, 2, batch_size=33), torch.from_numpy(images))
     )
     return {"printed": out.getvalue(), "refused": refused}
 

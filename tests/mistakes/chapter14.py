@@ -541,7 +541,7 @@ MISTAKES = [
         "table",
         "3280, -84.78",
         "3280, -86.76",
-        ("and behind the published IWAE",),
+        ("and within half a nat of the published IWAE",),
     ),
     Mistake(
         "the recipe's bound in the chapter's row",
