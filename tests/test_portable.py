@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
@@ -15,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import bootstrap
+import commands
 import elsewhere
 import notebooks
 import portable
@@ -457,6 +459,34 @@ def test_a_python_that_has_not_the_versions_is_told_so(monkeypatch):
             elsewhere.python_for(which, ["torch"])
     monkeypatch.setattr(sys, "version_info", (3, 11, 1))
     assert elsewhere.python_for("colab", ["torch"]) == sys.executable
+
+
+def test_a_package_of_this_environment_is_there_before_pip_is_asked(tmp_path):
+    variables = elsewhere.clean_variables(tmp_path)
+    inside = commands.environment(
+        tmp_path / "it", sys.executable, [], variables=variables, ours=("packaging", "pytest")
+    )
+    ask = "import packaging, sysconfig; print(sysconfig.get_path('purelib'), packaging.__file__)"
+    folder, file = commands.run([str(inside), "-c", ask], "ask").split()
+    assert Path(file).is_relative_to(folder) and Path(folder).is_relative_to(tmp_path)
+    listed = [str(inside), "-m", "pip", "list", "--format=freeze"]
+    assert f"packaging=={metadata.version('packaging')}" in commands.run(listed, "list").split()
+    assert not list((tmp_path / "it").glob("*/pytest*"))  # a program; its module is there
+    assert (Path(folder) / "pytest" / "__init__.py").exists()
+    (Path(folder) / "packaging" / "__init__.py").unlink()  # theirs; ours stays
+    assert all(file.locate().exists() for file in metadata.files("packaging"))
+
+
+def test_without_links_files_are_copied(tmp_path, monkeypatch):
+    def no_link(source, target):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", no_link)
+    monkeypatch.setattr(commands, "run", lambda *_: str(tmp_path))  # where its packages lie
+    commands.share("packaging", Path(sys.executable))
+    for file in metadata.files("packaging"):
+        copied = tmp_path / file
+        assert "__pycache__" in file.parts or copied.read_bytes() == file.locate().read_bytes()
 
 
 def ran(*printed, name="stdout", cell_tags=()):

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,14 @@ def environment(
     *,
     also: str = "",
     variables: dict[str, str] | None = None,
+    ours: Sequence[str] = (),
 ) -> Path:
     """Make the virtual environment in folder unless it is there as it should be; its Python.
 
     installs: what pip is asked for, one call after the other; also: what it follows from besides,
-    such as the text of a file that a call names; variables: pip's environment, by default ours.
-    Raises Refused where pip fails.
+    such as the text of a file that a call names; variables: pip's environment, by default ours;
+    ours: packages of this environment that are there before pip is asked, see ``share``. Raises
+    Refused where pip fails.
     """
     asked = run([python, "-VV"], python, env=variables)
     mark, made_of = folder / ".made-of", repr((asked, [list(each) for each in installs], also))
@@ -57,7 +60,27 @@ def environment(
         return inside
     shutil.rmtree(folder, ignore_errors=True)
     run([python, "-m", "venv", str(folder)], "-m venv …", env=variables)
+    for name in ours:
+        share(name, inside)
     for wanted in installs:
         run([str(inside), *PIP, *wanted], "-m pip install …", env=variables)
     mark.write_text(made_of, encoding="utf-8")
     return inside
+
+
+def share(name: str, inside: Path) -> None:
+    """Put a package of this environment into the one of another Python of the same version.
+
+    Its files are links to ours, or copies where the disk has none: pip would unpack them anew.
+    Programs outside of the folder of packages are left out.
+    """
+    ask = [str(inside), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = Path(run(ask, "python -c …"))
+    for file in metadata.distribution(name).files or ():
+        if ".." not in file.parts and "__pycache__" not in file.parts:
+            place = packages / file
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file.locate(), place)
+            except OSError:
+                shutil.copy2(file.locate(), place)

@@ -122,14 +122,17 @@ def environment(
     first = [package for package in exact if package.split("==")[0] in PYTORCH]
     others = [package for package in exact if package not in first]
     limits = ["-c", str(constraints)] if constraints else []
-    # PyTorch by itself: torchvision's own constraints would ask for another build of it.
+    # PyTorch by itself: torchvision's own constraints would ask for another build of it. Both are
+    # there already where this Python runs the chapter; pip adds what PyTorch needs.
     installs = [first[:1], ["--no-deps", *first[1:]]] if first else []
+    ours = PYTORCH if first and python == sys.executable else ()
     inside = commands.environment(
         folder,
         python,
         [*installs, [*limits, *others]],
         also=constraints.read_text(encoding="utf-8") if constraints else "",
         variables=clean_variables(Path.home()),
+        ours=ours,
     )
     ask = [str(inside), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     packages = Path(commands.run(ask, "python -c …"))
