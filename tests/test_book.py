@@ -957,7 +957,7 @@ def axe(chromium: Any) -> Iterator[tuple[Any, set[str]]]:
 
 
 def axe_on(tab: Any, name: str, passed: set[str]) -> list[Any]:
-    """What axe finds on an open page, light and dark: wide with closed folds, narrow with open ones.
+    """What axe finds on a page, light and dark: wide with closed folds, narrow with open ones.
 
     What is too wide or scrolls on a desk does so on a phone, and open folds show all that there is.
     """
