@@ -1,12 +1,14 @@
 """The stored run of chapter 14: made by this code, and what it is said to be."""
 
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from course_utils import evaluation, iwae, recipe, vae  # noqa: E402
+from course_utils import data, evaluation, iwae, recipe, recipe_iwae, vae  # noqa: E402
 from course_utils.recipe import FreshAndWarmedUp, Recipe, TightenedLater  # noqa: E402
 
 SMALL = Recipe(epochs=3, draws=2, sizes=(784, 16, 16, 4), batch_size=32)
@@ -53,11 +55,75 @@ def test_a_change_of_what_a_run_does_changes_its_fingerprint(monkeypatch, place,
     assert recipe.fingerprint() != pytest.approx(recipe.stored()["fingerprint"], rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["long", "short"])
+@pytest.mark.parametrize(("field", "other"), [("warm_up", 0.45), ("elbo", 0.8), ("draws", 4)])
+def test_what_a_plan_says_reaches_the_fingerprint_of_each_run(monkeypatch, name, field, other):
+    plans = recipe.RECIPES | {name: recipe.RECIPES[name]._replace(**{field: other})}
+    monkeypatch.setattr(recipe, "RECIPES", plans)
+    stored = recipe.stored()["fingerprint"]
+    changed = {
+        k for k, v in recipe.fingerprint().items() if v != pytest.approx(stored[k], rel=1e-4)
+    }
+    assert changed and all(what.startswith(name) for what in changed)
+
+
+def test_the_threshold_of_active_units_reaches_the_fingerprint(monkeypatch):
+    active = evaluation.active_units
+    monkeypatch.setattr(evaluation, "active_units", lambda *args: active(*args, threshold=0.3))
+    assert recipe.fingerprint()["long, active_units"] != 50
+
+
+def test_the_precision_that_is_asked_for_is_that_of_the_training():
+    x = recipe.made_up(40)
+    for precision in ("highest", "bfloat16"):
+        assert recipe.train(SMALL, x, precision=precision, progress=False)[1].precision == precision
+
+
+class Seen(Exception):
+    """What a run was about to train on or measure, and no more."""
+
+
+@pytest.mark.parametrize(("made_by", "seed"), [(recipe, 14), (recipe_iwae, 19)])
+def test_a_run_trains_on_grey_images_and_measures_test_images_of_zeros_and_ones(
+    monkeypatch, tmp_path, made_by, seed
+):
+    draw = np.random.default_rng(0).random
+    mnist = SimpleNamespace(
+        x_train=draw((50, 784), np.float32), x_test=draw((200, 784), np.float32)
+    )
+    drawn = torch.from_numpy(data.binarise(mnist.x_test, seed))
+    assert set(drawn.unique().tolist()) == {0, 1}
+    seen = {}
+
+    def train(plan, x, look=None, **options):
+        seen["trained on"], seen["looked at"] = x, look
+        history = SimpleNamespace(seconds=1.0, precision="highest", train=[1.0])
+        return vae.VAE(784, 4, 2), history if made_by is recipe else [{"seconds": 1}]
+
+    def measure(model, x, **options):
+        seen["measured"] = x
+        raise Seen
+
+    monkeypatch.setattr(data, "mnist", lambda: mnist)
+    monkeypatch.setattr(made_by, "train", train)
+    monkeypatch.setattr(recipe, "measure", measure)
+    monkeypatch.setattr(made_by, "fingerprint", dict)
+    monkeypatch.setattr(recipe, "_fingerprint_alone", dict)
+    if made_by is recipe_iwae:
+        monkeypatch.setattr(made_by, "N_ANNEALED", 10)
+        monkeypatch.setattr(made_by, "data_folder", lambda: tmp_path)
+    with pytest.raises(Seen):
+        made_by.main(*([["short"]] if made_by is recipe else []))
+    assert torch.equal(seen["trained on"], torch.from_numpy(mnist.x_train))
+    assert torch.equal(seen["measured"], drawn)
+    assert seen["looked at"] is None or torch.equal(seen["looked at"], drawn[::10])
+
+
 @pytest.mark.parametrize(("name", "seconds", "nats"), [("short", 180, 86.1), ("long", 600, 84.8)])
 def test_a_stored_run_keeps_its_promise(name, seconds, nats):
     run, plan = recipe.stored()[name], recipe.RECIPES[name]
     assert run["epochs"] == plan.epochs and run["seconds"] <= seconds and run["threads"] <= 2
-    assert -run["bound"] <= nats and run["samples"] >= 500 and run["n_test"] >= 2_000
+    assert -run["bound"] <= nats and run["samples"] == recipe.SAMPLES and run["n_test"] == 10_000
     assert run["bound"] > run["elbo"] and 0.15 < run["standard_error"] < 0.7
     assert abs(run["elbo"] + run["rate"] + run["distortion"]) < 0.01
     model = vae.VAE(*plan.sizes)

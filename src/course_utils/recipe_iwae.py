@@ -174,8 +174,7 @@ def _file() -> Path:
 
 def main(*, small: bool = False) -> None:
     """Train, measure and store; ``small``: a tenth of the images, few epochs, nothing stored."""
-    mnist = data.mnist()
-    x, x_test = torch.from_numpy(mnist.x_train), torch.from_numpy(data.binarise(mnist.x_test, SEED))
+    x, x_test = recipe.images(data.mnist(), SEED)
     stages: tuple[Stage, ...] = STAGES
     samples, steps, folder = SAMPLES, STEPS, data_folder()
     if small:
