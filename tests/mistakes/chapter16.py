@@ -41,8 +41,8 @@ MISTAKES = [
     Mistake(
         "the control trained with noise as well",
         "probes",
-        "squared_error_loss, x_train)",
-        "dae_loss, x_train)",
+        "squared_error_loss, x_train,",
+        "dae_loss, x_train,",
         ("without noise: as PCA",),
     ),
     Mistake(
