@@ -41,8 +41,8 @@ MISTAKES = [
     Mistake(
         "the control trained with noise as well",
         "probes",
-        "squared_error_loss, x_train)",
-        "dae_loss, x_train)",
+        "squared_error_loss, x_train,",
+        "dae_loss, x_train,",
         ("without noise: as PCA",),
     ),
     Mistake(
@@ -133,7 +133,7 @@ MISTAKES = [
         "the network's own codes for those of PCA",
         "ours-curve",
         "pca_curve = curve(z_train, z_test, pca.inverse_transform, (",
-        "pca_curve = curve(mu, mu_test, unpack, (0.3, ",
+        "pca_curve = curve(mu_train, mu_test, unpack, (0.3, ",
         ("PCA needs a fifth more",),
     ),
     Mistake(

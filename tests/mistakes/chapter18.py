@@ -349,8 +349,8 @@ MISTAKES = [
     Mistake(
         "codes and factors of other rows",
         "scores",
-        "importances(z, factors)",
-        "importances(z[::-1], factors)",
+        "importances(z[::2], factors[::2])",
+        "importances(z[::-2], factors[::2])",
         ("turned: R²", "twice: each number"),
     ),
     Mistake(
