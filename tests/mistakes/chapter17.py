@@ -160,8 +160,8 @@ MISTAKES = [
     Mistake(
         "one code for all wishes",
         "wishes",
-        "z = torch.randn(3000, 10, generator=generator).to(place)",
-        "z = torch.randn(1, 10, generator=generator).to(place).repeat(3000, 1)",
+        "z = torch.randn(1000, 10, generator=generator).to(place)",
+        "z = torch.randn(1, 10, generator=generator).to(place).repeat(1000, 1)",
         ("beta 4: less variety",),
     ),
     Mistake(
@@ -174,8 +174,8 @@ MISTAKES = [
     Mistake(
         "read against the wrong labels",
         "own",
-        "mnist.y_test[:5000])",
-        "mnist.y_train[:5000])",
+        "mnist.y_test[:3000])",
+        "mnist.y_train[:3000])",
         ("judges: right", "and worse than the dense judge"),
     ),
     Mistake(
@@ -272,9 +272,9 @@ MISTAKES = [
     Mistake(
         "a tenth of the step size",
         "comparison",
-        '(ConvVAE, {"epochs": 6, "rate": 4e-3})',
-        '(ConvVAE, {"epochs": 6, "rate": 4e-4})',
-        ("six epochs each", "six against twelve", "against twenty"),
+        '(ConvVAE, {"epochs": 3, "rate": 4e-3})',
+        '(ConvVAE, {"epochs": 3, "rate": 4e-4})',
+        ("three epochs each", "three against five", "against eight"),
     ),
     Mistake(
         "wishes in another order than the judge's list",
