@@ -262,8 +262,8 @@ MISTAKES = [
     Mistake(
         "distances to held-out digits",
         "far-inputs",
-        "- train.images) ** 2)",
-        "- test.images) ** 2)",
+        "cdist(images, train.images)",
+        "cdist(images, test.images)",
         ("distance to the nearest training image", "and over 0.001 for a 3 held out"),
     ),
     Mistake(
