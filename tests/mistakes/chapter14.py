@@ -295,7 +295,7 @@ MISTAKES = [
     Mistake(
         "the number of remembered images forgotten",
         "disagree",
-        " - math.log(len(memory))",
+        " - math.log(differ.shape[1])",
         "",
         ("the model that remembers: its probabilities",),
     ),
