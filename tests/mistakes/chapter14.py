@@ -294,7 +294,7 @@ MISTAKES = [
     ),
     Mistake(
         "the number of remembered images forgotten",
-        "disagree",
+        "memory",
         " - math.log(differ.shape[1])",
         "",
         ("the model that remembers: its probabilities",),
