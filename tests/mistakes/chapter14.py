@@ -294,8 +294,8 @@ MISTAKES = [
     ),
     Mistake(
         "the number of remembered images forgotten",
-        "disagree",
-        " - math.log(len(memory))",
+        "memory",
+        " - math.log(differ.shape[1])",
         "",
         ("the model that remembers: its probabilities",),
     ),
