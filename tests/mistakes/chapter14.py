@@ -604,7 +604,7 @@ MISTAKES = [
         "units-seeds",
         "trained(on_dice(8.0), seed=seed)",
         "trained(on_dice(4.0), seed=seed)",
-        ("β = 8, three trainings: rates", "14.5 and 3 to 10 units"),
+        ("β = 8, three trainings: rates", "14.5 and 3 to 9 units"),
     ),
     Mistake(
         "a pixel that does not see the one before it",
