@@ -175,7 +175,7 @@ MISTAKES = [
     Mistake(
         "a control trained for one epoch",
         "overfit",
-        "epochs=150",
+        "epochs=75",
         "epochs=1",
         ("the control, 500 images", "500 images: with the KL", "500 digits of MNIST"),
     ),
@@ -277,7 +277,7 @@ MISTAKES = [
     Mistake(
         "few images for many",
         "kl-train-all",
-        "excess_gap(fresh(plain, 60_000, epochs=2), 60_000)",
+        "excess_gap(fresh(plain, 60_000, epochs=1), 60_000)",
         "excess_gap(fresh(plain, 600, epochs=200), 600)",
         ("60 000 images, no KL",),
     ),
@@ -457,8 +457,8 @@ MISTAKES = [
     Mistake(
         "white counted for black",
         "table-measure",
-        "ink = recon_x[x_test > 0.5]",
-        "ink = 1 - recon_x[x_test < 0.5]",
+        "ink = recon_x[x > 0.5]",
+        "ink = 1 - recon_x[x < 0.5]",
         ("learned b: more than 8%",),
     ),
     Mistake(
