@@ -2,8 +2,8 @@
 
 ``python -m course_utils.recipe`` trains it twice, for a short and for a long time, evaluates both
 on all test images and stores the numbers beside this package. Chapter 14 reads them with
-``stored``. Needs MNIST, two cores, and about half an hour. Under torchrun several processes
-share the batches, and one of them stores the numbers.
+``stored``. Needs MNIST, two cores, and about half an hour where they multiply in bfloat16. Under
+torchrun several processes share the batches, and one of them stores the numbers.
 """
 
 import argparse
@@ -200,7 +200,7 @@ def fingerprint() -> dict[str, Any]:
     The stored numbers belong to this code as long as this comes out as it is stored beside them: it
     goes the way of a run, through the model, its loss, ``fit`` and the evaluation, with float32
     products and one thread, so that machines differ in the last digits only. The plans are those of
-    the runs but for their length: 20 steps.
+    the runs but for passes and batches: two passes of ten batches of 60.
     """
     x, found = made_up(600), {}
     for name, recipe in RECIPES.items():

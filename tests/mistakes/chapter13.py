@@ -277,7 +277,7 @@ MISTAKES = [
     Mistake(
         "few images for many",
         "kl-train-all",
-        "excess_gap(fresh(plain, 60_000, epochs=1), 60_000)",
+        "excess_gap(fresh(plain, 60_000, epochs=2), 60_000)",
         "excess_gap(fresh(plain, 600, epochs=200), 600)",
         ("60 000 images, no KL",),
     ),
