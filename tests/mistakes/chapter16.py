@@ -43,7 +43,7 @@ MISTAKES = [
         "probes",
         "squared_error_loss, x_train,",
         "dae_loss, x_train,",
-        ("without noise: as PCA",),
+        ("without noise: no better than PCA",),
     ),
     Mistake(
         "the narrow control trained without noise",
@@ -92,7 +92,7 @@ MISTAKES = [
         "linear-and-ours",
         'repaired["autoencoder"] = apply(dae, judge_noisy)',
         'repaired["autoencoder"] = judge_noisy',
-        ("ahead of the best filter", "ahead of linear, by less"),
+        ("ahead of the best filter", "ahead of linear, by a third"),
     ),
     Mistake(
         "steps of 3 σ",
@@ -339,7 +339,7 @@ MISTAKES = [
         "langevin",
         "log_p = seen * (x",
         "log_p = (1 - seen) * (x",
-        ("random half: posterior / best rival", "lower half: posterior / best rival"),
+        ("random half: posterior / linear", "lower half: posterior / neighbours"),
     ),
     Mistake(
         "the ½ of the step forgotten",
@@ -389,5 +389,19 @@ MISTAKES = [
         "weakest = [max(rivals.values())",
         "weakest = [min(rivals.values())",
         ("16.1 ahead of the weakest rival",),
+    ),
+    Mistake(
+        "the linear guess for grey images, without the variance of the coins",
+        "linear-fill",
+        "covariance + np.diag(coin_variance + 1e-3)",
+        "covariance + np.diag(0 * coin_variance + 1e-3)",
+        ("random half: posterior / linear",),
+    ),
+    Mistake(
+        "each image among its own neighbours where their number is chosen",
+        "neighbours",
+        "max(choices), own=True)",
+        "max(choices))",
+        ("lower half: posterior / neighbours",),
     ),
 ]
