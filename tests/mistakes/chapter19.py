@@ -272,8 +272,8 @@ MISTAKES = [
     Mistake(
         "one draw where fifty are named",
         "row",
-        "(50, 1))",
-        "(1, 1))",
+        "(1, 5, 50)",
+        "(1, 5, 1)",
         ("L_50 is within",),
     ),
     Mistake(
