@@ -251,8 +251,8 @@ MISTAKES = [
     Mistake(
         "the plain ratio for the doubly reparameterised one",
         "dreg-snr",
-        "snr(negative_dreg, model, x[:10], size)",
-        "snr(negative_iwae, model, x[:10], size)",
+        "snr(negative_dreg, model, x[:10], size, n=100)",
+        "snr(negative_iwae, model, x[:10], size, n=100)",
         ("19.10 VAE: at each K",),
     ),
     Mistake(
@@ -272,8 +272,8 @@ MISTAKES = [
     Mistake(
         "one draw where fifty are named",
         "row",
-        "(50, 1))",
-        "(1, 1))",
+        "(1, 5, 50)",
+        "(1, 5, 1)",
         ("L_50 is within",),
     ),
     Mistake(
@@ -297,8 +297,8 @@ MISTAKES = [
     Mistake(
         "the plain gradient on the linear model",
         "dreg-snr",
-        "snr(negative_dreg, off, ten, size)",
-        "snr(negative_iwae, off, ten, size)",
+        "snr(negative_dreg, off, ten, size, n=100)",
+        "snr(negative_iwae, off, ten, size, n=100)",
         ("19.10 linear, q too wide",),
     ),
     Mistake(
