@@ -177,7 +177,7 @@ MISTAKES = [
         "overfit",
         "epochs=75",
         "epochs=1",
-        ("the control, 500 images", "500 images: with the KL", "500 digits of MNIST"),
+        ("the control, 500 digits", "500 images: with the KL", "500 digits of MNIST"),
     ),
     Mistake(
         "the floor left in",
