@@ -93,6 +93,18 @@ def test_a_coupling_keeps_its_half_and_is_undone(seed, k, flip):
     assert log_det.abs().max() <= 2 * (k - k // 2)  # each s lies between -2 and 2
 
 
+def test_a_coupling_stretches_by_twice_the_tanh_of_half_its_output_and_shifts():
+    layer, z = Coupling(3, 1), torch.tensor([[0.5, 1.0, -2.0]])  # the first of three stays
+    with torch.no_grad():
+        layer.out.bias.copy_(torch.tensor([5.0, 0.8, -1.6, 7.0, 0.3, -0.2]))  # three s, three t
+        moved, log_det = layer(z)
+    s = [2 * math.tanh(0.4), 2 * math.tanh(-0.8)]
+    wanted = torch.tensor([[0.5, math.exp(s[0]) + 0.3, -2 * math.exp(s[1]) - 0.2]])
+    torch.testing.assert_close(moved, wanted)
+    torch.testing.assert_close(log_det, torch.tensor([sum(s)]))
+    assert len(Flow(2, 1, layers=1).layers) == 1  # the smallest there is
+
+
 def test_a_new_flow_is_the_identity_and_its_layers_take_turns():
     flow, z = Flow(4, 6), torch.randn(5, 4, generator=noise())
     bent, log_det = flow(z)
@@ -233,6 +245,19 @@ def test_the_mean_weight_is_p_of_x_whatever_the_steps(steps):
     log_w = annealed_weights(model, x, start, start, chains=5000, steps=steps).log_w[0]
     w = np.exp(log_w.numpy() - log_marginal(x.numpy(), model.known)[0])
     assert abs(w.mean() - 1) < 4 * w.std() / math.sqrt(5000)
+
+
+def test_walking_back_in_one_step_weighs_the_code_that_was_given():
+    model, x = Linear(stretch=1.5, shift=0.3), images()
+    codes = torch.from_numpy(np.random.default_rng(4).normal(size=(3, 5, 2)))
+    with torch.no_grad():
+        mu, logvar = model.encode(x)
+        found = annealed_weights(model, x, mu, logvar, chains=5, steps=1, codes=codes).log_w
+        q = torch.distributions.Normal(mu[:, None], torch.exp(logvar / 2)[:, None])
+        prior = torch.distributions.Normal(torch.zeros(2).double(), 1.0)
+        log_p = torch.stack([model.log_likelihood(x, codes[:, i]) for i in range(5)], dim=1)
+        wanted = log_p + (prior.log_prob(codes) - q.log_prob(codes)).sum(dim=2)
+    torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("steps", [1, 5])

@@ -179,6 +179,36 @@ def test_two_levels_of_ancestral_steps_have_the_mean_and_variance_of_a_step_back
 
 
 # Measures of samples -----------------------------------------------------------------------------
+def test_the_sampler_adds_fresh_noise_of_the_size_that_was_asked_for():
+    z, alpha = torch.tensor([[0.4, -1.0]]), torch.tensor([0.9, 0.3])
+    fresh = torch.randn(z.shape, generator=torch.Generator().manual_seed(3))
+    _, var = step_back(z / 0.3, z, torch.tensor(0.9), torch.tensor(0.3))
+    for eta in (0.0, 0.5, 1.0):  # a guess of no noise: z / α each time
+        drawn = sample(lambda z, a: 0 * z, z, alpha, torch.Generator().manual_seed(3), eta=eta)
+        wanted = (0.9 * z / 0.3 + eta * var.sqrt() * fresh) / 0.9
+        torch.testing.assert_close(drawn, wanted)
+
+
+def test_each_part_of_the_network_does_what_its_line_says():
+    net, z, alpha = Denoiser(4, 4, blocks=1), torch.ones(2, 4), torch.tensor([[0.6], [0.9]])
+    sigma = (1 - alpha**2).sqrt()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+        net.end[1].bias.copy_(torch.arange(4.0))
+        torch.testing.assert_close(net(z, alpha), sigma * z + alpha * torch.arange(4.0))
+        net.end[1].bias.zero_()
+        net.end[1].weight.copy_(torch.eye(4))
+        net.blocks[0][3].bias.fill_(0.7)  # all that a block adds
+        silu = torch.nn.functional.silu
+        torch.testing.assert_close(net(z, alpha), sigma + alpha * silu(torch.full((2, 4), 0.7)))
+        net.blocks[0][3].bias.zero_()
+        net.start.weight[:, 4:8] = torch.eye(4)  # the sines of the level
+        level = torch.log(alpha**2 / sigma**2) / 8  # times 1, 2, 4 and 8
+        sines = torch.sin(level * torch.tensor([1.0, 2.0, 4.0, 8.0]))
+        torch.testing.assert_close(net(z, alpha), sigma + alpha * silu(sines))
+
+
 def test_frechet_of_known_gaussians():
     a = np.random.default_rng(0).normal(size=(500, 3))
     assert frechet(a, a) == pytest.approx(0, abs=1e-8)
@@ -191,6 +221,13 @@ def test_frechet_of_known_gaussians():
     moved = ((wide.mean(axis=0) - turned.mean(axis=0)) ** 2).sum()
     wanted = moved + np.trace(cov + other - 2 * linalg.sqrtm(cov @ other).real)
     assert frechet(wide, turned) == pytest.approx(wanted)
+
+
+def test_the_smallest_sets_have_a_distance_and_the_edge_of_a_ball_is_in_it():
+    two = np.array([[0.0, 1.0], [2.0, 0.0]])
+    assert frechet(two, two + 3) == pytest.approx(18)
+    real, fake = np.array([[0.0], [1.0], [2.0]]), np.array([[-1.0], [-3.0], [-5.0]])
+    assert precision_recall(real, fake, k=1) == (1 / 3, 2 / 3)
 
 
 def test_precision_and_recall_on_a_line():

@@ -174,8 +174,8 @@ MISTAKES = [
     Mistake(
         "read against the wrong labels",
         "own",
-        "mnist.y_test[:3000])",
-        "mnist.y_train[:3000])",
+        "mnist.y_test[::3])",
+        "mnist.y_train[:10_000:3])",
         ("judges: right", "and worse than the dense judge"),
     ),
     Mistake(
@@ -429,5 +429,19 @@ MISTAKES = [
         "bound = evaluation",
         "bound = -evaluation",
         ("the bound lies above 0",),
+    ),
+    Mistake(
+        "a hundredth of the step size where pixels are shuffled",
+        "shuffled-training",
+        "rate=4e-3",
+        "rate=4e-5",
+        ("shuffled: conv falls behind",),
+    ),
+    Mistake(
+        "held-out pixels left in their order",
+        "shuffled-training",
+        "_, shuffled = run(",
+        "held_out = held_out[:, order.numpy().argsort()]\n_, shuffled = run(",
+        ("shuffled: conv falls behind",),
     ),
 ]
