@@ -202,7 +202,8 @@ def fingerprint() -> dict[str, Any]:
     products and one thread, so that machines differ in the last digits only. The plans are those of
     the runs but for passes and batches: two passes of ten batches of 60.
     """
-    x, found = made_up(600), {}
+    x = made_up(600)
+    found: dict[str, Any] = {}
     for name, recipe in RECIPES.items():
         with runtime.threads(1):
             plan = recipe._replace(epochs=2, batch_size=60)
