@@ -105,6 +105,20 @@ def test_a_coupling_stretches_by_twice_the_tanh_of_half_its_output_and_shifts():
     assert len(Flow(2, 1, layers=1).layers) == 1  # the smallest there is
 
 
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: Coupling(1, 4), "k"),
+        (lambda: Coupling(2, 0), "hidden"),
+        (lambda: Coupling(2, 1, n_context=-1), "n_context"),
+        (lambda: Flow(2, 1, layers=0), "layers"),
+    ],
+)
+def test_the_first_number_outside_of_a_range_is_refused(make, name):
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        make()
+
+
 def test_a_new_flow_is_the_identity_and_its_layers_take_turns():
     flow, z = Flow(4, 6), torch.randn(5, 4, generator=noise())
     bent, log_det = flow(z)
