@@ -68,14 +68,19 @@ def environment(
     return inside
 
 
+def packages_of(inside: Path) -> Path:
+    """The folder in which the packages of an environment lie, from its Python."""
+    ask = [str(inside), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return Path(run(ask, "python -c …"))
+
+
 def share(name: str, inside: Path) -> None:
     """Put a package of this environment into the one of another Python of the same version.
 
     Its files are links to ours, or copies where the disk has none: pip would unpack them anew.
     Programs outside of the folder of packages are left out.
     """
-    ask = [str(inside), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    packages = Path(run(ask, "python -c …"))
+    packages = packages_of(inside)
     for file in metadata.distribution(name).files or ():
         if ".." not in file.parts and "__pycache__" not in file.parts:
             place = packages / file

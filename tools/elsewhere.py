@@ -134,8 +134,7 @@ def environment(
         variables=clean_variables(Path.home()),
         ours=ours,
     )
-    ask = [str(inside), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    packages = Path(commands.run(ask, "python -c …"))
+    packages = commands.packages_of(inside)
     (packages / "no_network.py").write_text(NO_NETWORK, encoding="utf-8")
     (packages / "no_network.pth").write_text("import no_network\n", encoding="utf-8")
     return inside
