@@ -891,7 +891,7 @@ AXE_SETUP = """() => axe.configure({
     { id: "link-in-text-block", selector: "[data-link]" },
   ],
 })"""
-FOUND_BY_AXE = """async ([passed, themeAlone]) => {
+FOUND_BY_AXE = """async ([passed, coloursAlone]) => {
   const grounds = new Map([[null, ""]]), met = {}
   for (const kind of passed) met[kind] = 3
   const text = element => {
@@ -914,7 +914,7 @@ FOUND_BY_AXE = """async ([passed, themeAlone]) => {
     const ground = own.join() === "rgba(0, 0, 0, 0),none,1,none" ? under : `${under}/${own}`
     grounds.set(element, ground)
     if (!element.checkVisibility({ visibilityProperty: true })) continue
-    if (!themeAlone && element.matches("a[href], [role=link]")) {
+    if (!coloursAlone && element.matches("a[href], [role=link]")) {
       const kind = link(element)
       if (!met[kind]) {
         element.dataset.link = ""
@@ -930,7 +930,7 @@ FOUND_BY_AXE = """async ([passed, themeAlone]) => {
     marked["color-contrast"].set(element, kind)
   }
   const rules = { "label-content-name-mismatch": { enabled: true } } // off unless asked for
-  const results = !themeAlone ? await axe.run({ rules })
+  const results = !coloursAlone ? await axe.run({ rules })
     : marked["color-contrast"].size ? await axe.run({ runOnly: ["color-contrast"] }) : []
   document.querySelectorAll("[data-text], [data-link]").forEach(element => {
     delete element.dataset.text
@@ -957,9 +957,10 @@ def axe(chromium: Any) -> Iterator[tuple[Any, set[str]]]:
 
 
 def axe_on(tab: Any, name: str, passed: set[str]) -> list[Any]:
-    """What axe finds on a page, light and dark: wide with closed folds, narrow with open ones.
+    """What axe finds on an open page, light and dark, wide and narrow, folds closed and open.
 
-    What is too wide or scrolls on a desk does so on a phone, and open folds show all that there is.
+    All but colours it looks at with closed folds on a desk and with open ones on a phone: what
+    shows or scrolls in an open fold on a desk does so on a phone.
     """
     assert AXE is not None and AXE.origin is not None
     found = []
@@ -968,18 +969,20 @@ def axe_on(tab: Any, name: str, passed: set[str]) -> list[Any]:
     tab.evaluate(AXE_SETUP)
     still = ("content-visibility: visible", "transition: none", "animation: none")
     tab.add_style_tag(content="* { " + "".join(f"{rule} !important; " for rule in still) + "}")
-    for size, viewport, opened in (("wide", WIDE, False), ("narrow", NARROW, True)):
+    for size, viewport in (("wide", WIDE), ("narrow", NARROW)):
         tab.set_viewport_size(viewport)
-        tab.evaluate(
-            "open => document.querySelectorAll('details').forEach(d => d.open = open)", opened
-        )
-        tab.evaluate(SETTLED)
-        for theme in ("light", "dark"):
-            tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-            # Whether the theme is light or dark, all but the colours is the same.
-            seen = tab.evaluate(FOUND_BY_AXE, [sorted(passed), theme == "dark"])
-            passed.update(seen["passed"])
-            found += [(name, theme, size, *problem) for problem in seen["found"]]
+        for opened in (False, True):
+            tab.evaluate(
+                "open => document.querySelectorAll('details').forEach(d => d.open = open)", opened
+            )
+            tab.evaluate(SETTLED)
+            for theme in ("light", "dark"):
+                tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+                # Whether the theme is light or dark, all but the colours is the same.
+                colours_alone = theme == "dark" or opened != (size == "narrow")
+                seen = tab.evaluate(FOUND_BY_AXE, [sorted(passed), colours_alone])
+                passed.update(seen["passed"])
+                found += [(name, theme, size, opened, *problem) for problem in seen["found"]]
     return found
 
 
